@@ -1,0 +1,1 @@
+//! The configuration file, checked, every mistake with its place

@@ -1,0 +1,1 @@
+//! The log: one line per event, one write(2) per line, never a wait

@@ -1,0 +1,1 @@
+//! The monitor: answers on the sockets from the scoreboard and the spool

@@ -1,0 +1,1 @@
+//! What parent and children say to each other over their sockets

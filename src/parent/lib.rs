@@ -1,0 +1,1 @@
+//! The parent: one thread, one poll loop, slots and generations

@@ -1,0 +1,1 @@
+//! The shared page: atomics only, one writer per field

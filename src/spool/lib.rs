@@ -1,0 +1,1 @@
+//! Deltas on disk: claim, share, checkpoint, settle

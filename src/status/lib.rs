@@ -1,0 +1,1 @@
+//! The status document: the contract between the monitor and whoever asks

@@ -1,0 +1,1 @@
+//! A worker: lines, documents, batches, posts, rejects, checkpoints
