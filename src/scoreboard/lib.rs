@@ -1,1 +1,525 @@
-//! The shared page: atomics only, one writer per field
+//! The scoreboard: one shared page on which every process writes how it goes and the monitor
+//! reads it, even while a writer is stopped, stuck or dead.
+//!
+//! Atomics only: no pointer, no lock, nothing a killed process could leave behind shut. Every
+//! field has one writer. What must be read together stands in a [`Latch`]. The parent reads
+//! numbers from it (heartbeats), never a pid, an index or a length, and the monitor believes
+//! nothing but numbers and short text either.
+
+mod latch;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+pub use latch::{Latch, Text};
+
+/// Workers in a generation, at most.
+pub const SLOTS: usize = 256;
+/// Post threads in a worker, at most.
+pub const POSTERS: usize = 16;
+
+/// What a worker counts, for each share and over its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Lines that are done, empty ones too.
+    pub lines: u64,
+    /// Documents that Solr has confirmed.
+    pub docs: u64,
+    /// Deletes that Solr has confirmed.
+    pub deletes: u64,
+    /// Lines that become nothing.
+    pub skipped: u64,
+    /// Lines that can never be delivered.
+    pub rejected: u64,
+    /// Retried lines that a newer document had made void.
+    pub superseded: u64,
+    /// Lines whose id stood in the delta before.
+    pub duplicate_ids: u64,
+    /// Bytes of the lines that are done.
+    pub bytes_read: u64,
+}
+
+impl Counts {
+    /// How many numbers these are.
+    pub const LEN: usize = 8;
+
+    /// As an array, in the order of the fields.
+    pub fn to_array(self) -> [u64; Self::LEN] {
+        [
+            self.lines,
+            self.docs,
+            self.deletes,
+            self.skipped,
+            self.rejected,
+            self.superseded,
+            self.duplicate_ids,
+            self.bytes_read,
+        ]
+    }
+
+    /// The other way round.
+    pub fn from_array(a: [u64; Self::LEN]) -> Counts {
+        Counts {
+            lines: a[0],
+            docs: a[1],
+            deletes: a[2],
+            skipped: a[3],
+            rejected: a[4],
+            superseded: a[5],
+            duplicate_ids: a[6],
+            bytes_read: a[7],
+        }
+    }
+
+    /// Field by field, with `f`.
+    pub fn zip(self, other: Counts, f: impl Fn(u64, u64) -> u64) -> Counts {
+        let (a, b) = (self.to_array(), other.to_array());
+        Counts::from_array(std::array::from_fn(|i| f(a[i], b[i])))
+    }
+
+    /// The sum. It wraps: a child may have scribbled on the page, and nobody may stumble over it.
+    pub fn plus(self, other: Counts) -> Counts {
+        self.zip(other, u64::wrapping_add)
+    }
+}
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It has no share.
+    Idle,
+    /// It reads and converts lines.
+    Converting,
+    /// It waits for Solr's word.
+    Posting,
+    /// Solr refused for now, and the next try is not yet due.
+    BackingOff,
+}
+
+impl WorkerState {
+    fn from_word(word: u64) -> WorkerState {
+        match word {
+            1 => WorkerState::Converting,
+            2 => WorkerState::Posting,
+            3 => WorkerState::BackingOff,
+            _ => WorkerState::Idle,
+        }
+    }
+}
+
+/// Why Solr takes nothing at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The last request was answered well.
+    None,
+    /// It may pass: no connection, a time-out, an overload.
+    Passing,
+    /// It will not pass by itself: no such collection, no right to write.
+    Standing,
+}
+
+/// The scoreboard. A copy of it is the same page.
+#[derive(Clone, Copy)]
+pub struct Board {
+    words: &'static [AtomicU64],
+}
+
+// Where things stand on the page, in words.
+const PARENT: usize = 64;
+const SLOT: usize = 4;
+const NAMES: usize = Text::WORDS;
+const SLOTS_AT: usize = PARENT;
+const TEXTS_AT: usize = SLOTS_AT + SLOTS * SLOT;
+const WORKERS_AT: usize = TEXTS_AT + 2 * NAMES;
+const TALLY: usize = 4 + 2 * Counts::LEN;
+const POSTER: usize = 8 + Text::WORDS;
+const WORKER: usize = 8 + Latch::<TALLY>::WORDS + POSTERS * POSTER;
+const WORDS: usize = WORKERS_AT + 2 * SLOTS * WORKER;
+
+impl Board {
+    /// Maps the page. To be called before the first fork.
+    pub fn new() -> io::Result<Board> {
+        Ok(Board { words: sys::shared_words(WORDS)? })
+    }
+
+    /// The parent's part.
+    pub fn parent(&self) -> ParentCell {
+        ParentCell { words: &self.words[..PARENT] }
+    }
+
+    /// What the parent says of slot `slot`.
+    ///
+    /// # Panics
+    /// At [`SLOTS`] and beyond.
+    pub fn slot(&self, slot: usize) -> SlotCell {
+        assert!(slot < SLOTS, "slot {slot}");
+        let at = SLOTS_AT + slot * SLOT;
+        SlotCell { words: &self.words[at..at + SLOT] }
+    }
+
+    /// The active delta's name, written by the parent.
+    pub fn active_name(&self) -> Text {
+        Text::over(&self.words[TEXTS_AT..TEXTS_AT + NAMES])
+    }
+
+    /// Why the last reload was refused, written by the parent.
+    pub fn reload_error(&self) -> Text {
+        Text::over(&self.words[TEXTS_AT + NAMES..TEXTS_AT + 2 * NAMES])
+    }
+
+    /// The part of the worker in `slot`; two generations live side by side during a reload, and
+    /// even and odd ones have cells of their own.
+    ///
+    /// # Panics
+    /// At [`SLOTS`] and beyond.
+    pub fn worker(&self, generation: u64, slot: usize) -> WorkerCell {
+        assert!(slot < SLOTS, "slot {slot}");
+        let at = WORKERS_AT + ((generation % 2) as usize * SLOTS + slot) * WORKER;
+        WorkerCell { words: &self.words[at..at + WORKER] }
+    }
+
+    /// What all workers, living and dead, of all generations have counted since the daemon began.
+    pub fn totals(&self) -> Counts {
+        self.worker_cells().fold(Counts::default(), |sum, cell| sum.plus(cell.tally().total()))
+    }
+
+    /// Every worker's part, of both generations.
+    pub fn worker_cells(&self) -> impl Iterator<Item = WorkerCell> {
+        let this = *self;
+        (0..2).flat_map(move |generation| (0..SLOTS).map(move |slot| this.worker(generation, slot)))
+    }
+}
+
+macro_rules! fields {
+    ($($(#[$doc:meta])* $at:literal $get:ident $set:ident;)*) => {
+        $(
+            $(#[$doc])*
+            pub fn $get(&self) -> u64 {
+                self.words[$at].load(Relaxed)
+            }
+            #[doc = concat!("Writes what [`Self::", stringify!($get), "`] reads.")]
+            pub fn $set(&self, value: u64) {
+                self.words[$at].store(value, Relaxed)
+            }
+        )*
+    };
+}
+
+/// The parent's part: it alone writes here, and reads nothing back.
+#[derive(Clone, Copy)]
+pub struct ParentCell {
+    words: &'static [AtomicU64],
+}
+
+impl ParentCell {
+    fields! {
+        /// When its loop last turned, monotonic milliseconds.
+        0 heartbeat set_heartbeat;
+        /// Its process id.
+        1 pid set_pid;
+        /// Its number of threads.
+        2 threads set_threads;
+        /// When it started, milliseconds since 1970.
+        3 started set_started;
+        /// The same moment on the monotonic clock.
+        4 started_monotonic set_started_monotonic;
+        /// The number of the generation at work, from 1.
+        5 generation set_generation;
+        /// Reloads that were taken.
+        6 reloads set_reloads;
+        /// Reloads that were refused.
+        7 reload_failures set_reload_failures;
+        /// 1 while it drains.
+        8 draining set_draining;
+        /// 1 while it is paused.
+        9 paused set_paused;
+        /// How many slots there are.
+        10 slots set_slots;
+        /// The monitor's process id, 0 while there is none.
+        11 monitor_pid set_monitor_pid;
+        /// How often the monitor was replaced after a death.
+        12 monitor_restarts set_monitor_restarts;
+        /// Workers that died, since the start.
+        13 worker_deaths set_worker_deaths;
+        /// Workers that were killed because they hung.
+        14 worker_hangs set_worker_hangs;
+        /// Deltas settled since the start.
+        15 deltas set_deltas;
+        /// When the oldest unsettled delta was first seen, milliseconds since 1970; 0: none waits.
+        16 oldest_seen set_oldest_seen;
+        /// The active delta's claim number, 0 while there is none.
+        17 claim set_claim;
+        /// The active delta's size in bytes.
+        18 active_bytes set_active_bytes;
+        /// When the active delta was claimed (or taken up again), monotonic milliseconds.
+        19 active_since set_active_since;
+        /// How many shares the active delta has.
+        20 shares set_shares;
+        /// How many of them are in.
+        21 shares_done set_shares_done;
+        /// Log lines that could not be written.
+        22 log_dropped set_log_dropped;
+        /// 1 if the last reload was refused.
+        23 reload_refused set_reload_refused;
+        /// When the active delta was first seen, milliseconds since 1970.
+        24 active_seen set_active_seen;
+        /// Why the parent cannot use its spool at present: 0 all is well, else an errno.
+        25 spool_error set_spool_error;
+        /// 1 while no delta is begun because one has failed (`on_failed = "stop"`).
+        26 holding set_holding;
+    }
+}
+
+/// What the parent says of one slot.
+#[derive(Clone, Copy)]
+pub struct SlotCell {
+    words: &'static [AtomicU64],
+}
+
+impl SlotCell {
+    fields! {
+        /// The process id of its holder, 0 while there is none.
+        0 pid set_pid;
+        /// How often its holder was replaced after a death.
+        1 restarts set_restarts;
+        /// The holder's generation.
+        2 generation set_generation;
+        /// 1 once its holder has said that it is ready.
+        3 ready set_ready;
+    }
+}
+
+/// What a worker tells of its share and its life, all of it from one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// The claim number of the delta it has a share of, or had last.
+    pub claim: u64,
+    /// Which share.
+    pub share: u64,
+    /// The mark's place in the delta, in bytes of uncompressed text.
+    pub offset: u64,
+    /// What was counted before this share.
+    pub base: Counts,
+    /// What this share has counted, from its first line on.
+    pub counts: Counts,
+}
+
+impl Tally {
+    /// What this cell has counted since the daemon began.
+    pub fn total(&self) -> Counts {
+        self.base.plus(self.counts)
+    }
+
+    /// This tally at the beginning (or the taking up again) of a share of which `done` stood in
+    /// its checkpoint. The total never falls, and what is done a second time counts once: a
+    /// replacement for a dead worker goes on counting where that one stopped.
+    pub fn begin(self, claim: u64, share: u64, offset: u64, done: Counts) -> Tally {
+        if (self.claim, self.share) == (claim, share) {
+            return self;
+        }
+        let base = self.total().zip(done, u64::wrapping_sub);
+        Tally { claim, share, offset, base, counts: done }
+    }
+
+    /// This tally when the share has come as far as `offset` and `counts`.
+    pub fn reach(self, offset: u64, counts: Counts) -> Tally {
+        let counts = self.counts.zip(counts, u64::max);
+        Tally { offset: self.offset.max(offset), counts, ..self }
+    }
+}
+
+/// One worker's part.
+#[derive(Clone, Copy)]
+pub struct WorkerCell {
+    words: &'static [AtomicU64],
+}
+
+impl WorkerCell {
+    fields! {
+        /// When its main thread last showed life, monotonic milliseconds.
+        0 heartbeat set_heartbeat;
+        /// Requests under way.
+        2 in_flight set_in_flight;
+        /// Log lines that could not be written.
+        3 log_dropped set_log_dropped;
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> WorkerState {
+        WorkerState::from_word(self.words[1].load(Relaxed))
+    }
+
+    /// Says what it is doing.
+    pub fn set_state(&self, state: WorkerState) {
+        let word = match state {
+            WorkerState::Idle => 0,
+            WorkerState::Converting => 1,
+            WorkerState::Posting => 2,
+            WorkerState::BackingOff => 3,
+        };
+        self.words[1].store(word, Relaxed)
+    }
+
+    fn latch(&self) -> Latch<TALLY> {
+        Latch::over(&self.words[8..8 + Latch::<TALLY>::WORDS])
+    }
+
+    /// Its share and its counts.
+    pub fn tally(&self) -> Tally {
+        let w = self.latch().read();
+        let counts = |at: usize| Counts::from_array(std::array::from_fn(|i| w[at + i]));
+        Tally {
+            claim: w[0],
+            share: w[1],
+            offset: w[2],
+            base: counts(4),
+            counts: counts(4 + Counts::LEN),
+        }
+    }
+
+    /// Publishes share and counts.
+    pub fn publish(&self, tally: &Tally) {
+        let mut w = [0; TALLY];
+        (w[0], w[1], w[2]) = (tally.claim, tally.share, tally.offset);
+        w[4..4 + Counts::LEN].copy_from_slice(&tally.base.to_array());
+        w[4 + Counts::LEN..].copy_from_slice(&tally.counts.to_array());
+        self.latch().write(&w);
+    }
+
+    /// The part of its post thread `n`.
+    ///
+    /// # Panics
+    /// At [`POSTERS`] and beyond.
+    pub fn poster(&self, n: usize) -> PosterCell {
+        assert!(n < POSTERS, "post thread {n}");
+        let at = 8 + Latch::<TALLY>::WORDS + n * POSTER;
+        PosterCell { words: &self.words[at..at + POSTER] }
+    }
+
+    /// All its post threads' parts.
+    pub fn posters(&self) -> impl Iterator<Item = PosterCell> {
+        let this = *self;
+        (0..POSTERS).map(move |n| this.poster(n))
+    }
+
+    /// Makes the cell whole for a new holder: its predecessor may have died in the middle of a
+    /// write. Counts stay.
+    pub fn take_over(&self) {
+        self.latch().repair();
+        self.set_in_flight(0);
+        self.set_state(WorkerState::Idle);
+        for poster in self.posters() {
+            poster.set_request_since(0);
+            poster.set_backing_off(0);
+            poster.last_error().repair();
+        }
+    }
+}
+
+/// One post thread's part.
+#[derive(Clone, Copy)]
+pub struct PosterCell {
+    words: &'static [AtomicU64],
+}
+
+impl PosterCell {
+    fields! {
+        /// When the request under way began, monotonic milliseconds; 0: none is under way.
+        0 request_since set_request_since;
+        /// Requests answered or failed.
+        1 posts set_posts;
+        /// Requests that were sent again.
+        2 retries set_retries;
+        /// Bytes of request bodies sent.
+        3 bytes_posted set_bytes_posted;
+        /// When Solr last answered as it should, monotonic milliseconds; 0: never.
+        4 last_ok set_last_ok;
+        /// When something last went wrong, monotonic milliseconds; 0: never.
+        5 last_trouble set_last_trouble;
+        /// 1 while the next try is not yet due.
+        6 backing_off set_backing_off;
+    }
+
+    /// Why the last request failed.
+    pub fn trouble(&self) -> Trouble {
+        match self.words[7].load(Relaxed) {
+            1 => Trouble::Passing,
+            2 => Trouble::Standing,
+            _ => Trouble::None,
+        }
+    }
+
+    /// Says why the last request failed.
+    pub fn set_trouble(&self, trouble: Trouble) {
+        let word = match trouble {
+            Trouble::None => 0,
+            Trouble::Passing => 1,
+            Trouble::Standing => 2,
+        };
+        self.words[7].store(word, Relaxed)
+    }
+
+    /// What last went wrong, in words.
+    pub fn last_error(&self) -> Text {
+        Text::over(&self.words[8..8 + Text::WORDS])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replacement_goes_on_counting_where_the_dead_worker_stopped() {
+        let counts = |lines| Counts { lines, ..Counts::default() };
+        let first = Tally::default().begin(1, 0, 0, counts(0)).reach(500, counts(50));
+        // The checkpoint stood at 40 when it died: ten lines are done again, and count once.
+        let second = first.begin(1, 0, 400, counts(40));
+        assert_eq!(second.total().lines, 50);
+        assert_eq!(second.reach(450, counts(45)).total().lines, 50);
+        assert_eq!(second.reach(700, counts(70)).total().lines, 70);
+    }
+
+    #[test]
+    fn totals_count_since_the_daemon_started() {
+        let counts = |lines| Counts { lines, ..Counts::default() };
+        // Taken up by a new daemon at line 40 of a share: those 40 were another daemon's.
+        let taken_up = Tally::default().begin(1, 0, 400, counts(40));
+        assert_eq!(taken_up.total().lines, 0);
+        let done = taken_up.reach(1000, counts(100));
+        assert_eq!(done.total().lines, 60);
+        assert_eq!(done.begin(2, 0, 0, counts(0)).reach(10, counts(1)).total().lines, 61);
+    }
+
+    #[test]
+    fn cells_do_not_overlap() {
+        let board = Board::new().unwrap();
+        for generation in 0..2 {
+            for slot in [0, 1, SLOTS - 1] {
+                let cell = board.worker(generation, slot);
+                let mark = generation * 1000 + slot as u64 + 1;
+                cell.set_heartbeat(mark);
+                cell.publish(&Tally { claim: mark, ..Tally::default() });
+                cell.poster(POSTERS - 1).set_posts(mark);
+                cell.poster(POSTERS - 1).last_error().write(&"x".repeat(300));
+            }
+        }
+        board.parent().set_pid(7);
+        board.slot(SLOTS - 1).set_pid(8);
+        board.active_name().write("offers.jsonl");
+        board.reload_error().write("no");
+        for generation in 0..2 {
+            for slot in [0, 1, SLOTS - 1] {
+                let cell = board.worker(generation, slot);
+                let mark = generation * 1000 + slot as u64 + 1;
+                assert_eq!(cell.heartbeat(), mark);
+                assert_eq!(cell.tally().claim, mark);
+                assert_eq!(cell.poster(POSTERS - 1).posts(), mark);
+            }
+        }
+        assert_eq!(board.parent().pid(), 7);
+        assert_eq!(board.slot(SLOTS - 1).pid(), 8);
+        assert_eq!(board.active_name().read(), "offers.jsonl");
+        assert_eq!(board.reload_error().read(), "no");
+    }
+}

@@ -1,1 +1,22 @@
-//! The kernel, wrapped once.
+//! The kernel, wrapped once: fork, signals, poll, inotify, sockets, shared memory, locks.
+//!
+//! This is the only crate of the program that contains `unsafe`, one call per wrapper, each with
+//! the reason why it holds here. Nothing in it starts a thread, and nothing in it waits, but for
+//! [`poll()`], which is told how long.
+
+pub mod clock;
+pub mod files;
+mod fork;
+pub mod notify;
+mod poll;
+mod shared;
+mod signals;
+pub mod sink;
+pub mod socket;
+mod watch;
+
+pub use fork::{Child, Ended, Fork, ForkError, Newborn, fork, pid, reap, role, threads};
+pub use poll::{Interest, Polled, poll};
+pub use shared::shared_words;
+pub use signals::{Signal, Signals, with_signals_blocked};
+pub use watch::{Arrival, Watch};

@@ -1,0 +1,101 @@
+//! Where log lines go: standard error or a file, written to without ever being held up by it.
+//!
+//! A stalled journal must not be a stalled supervisor, so a line that cannot be written at once is
+//! dropped and counted. How not to wait depends on what the descriptor is: a pipe or a terminal is
+//! opened again, non-blocking, through `/proc` (`O_NONBLOCK` on the inherited one would hit
+//! everybody who shares it); a socket takes `MSG_DONTWAIT`; a file is written.
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, send};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Interest, poll};
+
+/// The longest line: as much as a pipe takes whole or not at all (PIPE_BUF, pipe(7)).
+pub const LINE: usize = 4096;
+
+enum Way {
+    /// Opened so that it never waits.
+    NonBlocking(File),
+    /// A socket: the flag goes with each send.
+    Socket(OwnedFd),
+    /// Could not be opened again: ask before each write whether there is room.
+    Asked(File),
+    /// An ordinary file.
+    Plain(File),
+}
+
+/// A place for log lines.
+pub struct Sink {
+    way: Way,
+    dropped: AtomicU64,
+}
+
+impl Sink {
+    /// Standard error.
+    pub fn stderr() -> io::Result<Sink> {
+        let file: File = io::stderr().as_fd().try_clone_to_owned()?.into();
+        let kind = file.metadata()?.file_type();
+        let way = if kind.is_socket() {
+            Way::Socket(file.into())
+        } else if kind.is_fifo() || kind.is_char_device() {
+            let again = OpenOptions::new()
+                .append(true)
+                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+                .open("/proc/self/fd/2");
+            again.map_or(Way::Asked(file), Way::NonBlocking)
+        } else {
+            Way::Plain(file)
+        };
+        Ok(Sink { way, dropped: AtomicU64::new(0) })
+    }
+
+    /// A file, appended to.
+    pub fn file(path: &Path) -> io::Result<Sink> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
+        Ok(Sink { way: Way::Plain(file), dropped: AtomicU64::new(0) })
+    }
+
+    /// How many lines this process could not write so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes one line, whole or not at all. A line too long is cut.
+    pub fn line(&self, line: &[u8]) {
+        let mut cut = Vec::new();
+        let line = if line.len() > LINE {
+            cut.extend_from_slice(&line[..LINE - 4]);
+            cut.extend_from_slice("…\n".as_bytes());
+            &cut[..]
+        } else {
+            line
+        };
+        let written = match &self.way {
+            Way::NonBlocking(file) | Way::Plain(file) => { file }.write(line),
+            Way::Socket(fd) => {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                send(fd.as_raw_fd(), line, flags).map_err(io::Error::from)
+            }
+            Way::Asked(file) => {
+                match poll(&[(file.as_fd(), Interest::Write)], Some(std::time::Duration::ZERO)) {
+                    Ok(found) if found[0].writable => { file }.write(line),
+                    _ => Err(Errno::EAGAIN.into()),
+                }
+            }
+        };
+        if !matches!(written, Ok(n) if n == line.len()) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
