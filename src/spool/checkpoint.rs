@@ -1,0 +1,135 @@
+//! A checkpoint: the line up to which everything of a share is done.
+//!
+//! It is written after Solr's word, never before, and believed only if everything in it fits: a
+//! checkpoint of another delta, another file or another division is ignored, and the share begins
+//! anew, which costs repeated work and never a line.
+
+use scoreboard::Counts;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::record::Record;
+
+/// Which file a checkpoint speaks of, and how it is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The delta's claim number.
+    pub claim: u64,
+    /// Which share.
+    pub share: u32,
+    /// Of how many.
+    pub of: u32,
+    /// The delta's inode number.
+    pub inode: u64,
+    /// The delta's size in bytes.
+    pub size: u64,
+}
+
+impl Identity {
+    /// Of the share of an open delta.
+    pub fn of(claim: u64, share: u32, of: u32, delta: &Metadata) -> Identity {
+        Identity { claim, share, of, inode: delta.ino(), size: delta.size() }
+    }
+}
+
+/// How far a share is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// Lines before the mark, of all shares: the mark is the delta's line of this index, from 0.
+    pub line: u64,
+    /// The mark's place, in bytes of uncompressed text.
+    pub offset: u64,
+    /// The length of the share's reject file that belongs to the lines before the mark.
+    pub rejects: u64,
+    /// What this share has counted before the mark.
+    pub counts: Counts,
+}
+
+const COUNTS: [&str; Counts::LEN] =
+    ["lines", "docs", "deletes", "skipped", "rejected", "superseded", "duplicates", "bytes"];
+
+impl Checkpoint {
+    /// Puts it in the place of the last one. Not synced: if a power cut takes it, work is repeated.
+    /// The rejects that it counts must be on the disk before.
+    pub fn save(&self, path: &Path, of: &Identity) -> io::Result<()> {
+        let mut record = Record::new("checkpoint")
+            .number("claim", of.claim)
+            .number("share", of.share.into())
+            .number("of", of.of.into())
+            .number("inode", of.inode)
+            .number("size", of.size)
+            .number("line", self.line)
+            .number("offset", self.offset)
+            .number("rejects", self.rejects);
+        for (name, count) in COUNTS.iter().zip(self.counts.to_array()) {
+            record = record.number(&format!("count-{name}"), count);
+        }
+        record.save(path, false)
+    }
+
+    /// The checkpoint of exactly this share, or `None`: there is none, or it does not fit.
+    pub fn load(path: &Path, of: &Identity) -> io::Result<Option<Checkpoint>> {
+        let record = match Record::load(path, "checkpoint") {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let fits = record.get_number("claim") == Some(of.claim)
+            && record.get_number("share") == Some(of.share.into())
+            && record.get_number("of") == Some(of.of.into())
+            && record.get_number("inode") == Some(of.inode)
+            && record.get_number("size") == Some(of.size);
+        Ok(if fits { Checkpoint::read(&record) } else { None })
+    }
+
+    /// What a share has counted, as its last checkpoint says; for the sums of a settled delta.
+    pub fn counts_at(path: &Path) -> io::Result<Option<Counts>> {
+        Ok(Record::load(path, "checkpoint")?.as_ref().and_then(Checkpoint::read).map(|c| c.counts))
+    }
+
+    fn read(record: &Record) -> Option<Checkpoint> {
+        let mut counts = [0; Counts::LEN];
+        for (name, count) in COUNTS.iter().zip(&mut counts) {
+            *count = record.get_number(&format!("count-{name}"))?;
+        }
+        Some(Checkpoint {
+            line: record.get_number("line")?,
+            offset: record.get_number("offset")?,
+            rejects: record.get_number("rejects")?,
+            counts: Counts::from_array(counts),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OF: Identity = Identity { claim: 3, share: 1, of: 4, inode: 77, size: 1000 };
+
+    #[test]
+    fn a_checkpoint_that_does_not_fit_is_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.checkpoint");
+        assert_eq!(Checkpoint::load(&path, &OF).unwrap(), None);
+        let counts = Counts { lines: 5, docs: 4, bytes_read: 99, ..Counts::default() };
+        let checkpoint = Checkpoint { line: 20, offset: 500, rejects: 60, counts };
+        checkpoint.save(&path, &OF).unwrap();
+        assert_eq!(Checkpoint::load(&path, &OF).unwrap(), Some(checkpoint));
+        assert_eq!(Checkpoint::counts_at(&path).unwrap(), Some(counts));
+        for other in [
+            Identity { claim: 4, ..OF },
+            Identity { share: 2, ..OF },
+            Identity { of: 5, ..OF },
+            Identity { inode: 78, ..OF },
+            Identity { size: 1001, ..OF },
+        ] {
+            assert_eq!(Checkpoint::load(&path, &other).unwrap(), None, "{other:?}");
+        }
+        std::fs::write(&path, "solr-updater checkpoint 1\nclaim=3\n").unwrap();
+        assert_eq!(Checkpoint::load(&path, &OF).unwrap(), None);
+    }
+}
