@@ -1,1 +1,450 @@
-//! The configuration file, checked, every mistake with its place
+//! The configuration file, checked, every mistake with its place.
+//!
+//! [`load`] reads `solr-updater.toml` and gives either a [`Config`] in which every value has been
+//! judged, or all [`Mistakes`] at once. Whoever holds a `Config` need not check it again. The types
+//! below stand in the order of the file; INTERFACE.md has the file itself.
+//!
+//! Only the text is judged here: no host is resolved, no folder looked for, no secret read, no
+//! thread started; the parent, which runs this at every reload, may do none of that. Nor is there
+//! serde in it: a derived reader stops at its first mistake and knows no place.
+//!
+//! - `read` readers for one value each, and the known keys
+//! - `walk` the file's keys, their defaults and bounds, and what must fit together
+//! - `units`, `url` what durations, sizes and addresses mean
+//! - `not_yet` what this version refuses
+//! - `mistakes` line, column, words
+
+mod mistakes;
+mod not_yet;
+mod read;
+mod units;
+mod url;
+mod walk;
+
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use mistakes::Page;
+pub use mistakes::{Mistake, Mistakes};
+
+/// This is where the configuration is, unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/solr-updater/solr-updater.toml";
+/// This is the socket that answers questions, unless `monitor.status` says otherwise.
+pub const DEFAULT_STATUS_SOCKET: &str = "/run/solr-updater/status.sock";
+/// This is the socket that also takes commands, unless `monitor.control` says otherwise.
+pub const DEFAULT_CONTROL_SOCKET: &str = "/run/solr-updater/control.sock";
+
+/// No configuration is larger, in bytes: what is, is another file by mistake.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// This is a whole configuration, every value judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// This is the file as it was named; empty from [`Config::for_feed`].
+    pub path: PathBuf,
+    /// `[spool]`
+    pub spool: Spool,
+    /// `[solr]`
+    pub solr: Solr,
+    /// `[workers]`
+    pub workers: Workers,
+    /// `[batch]`
+    pub batch: Batch,
+    /// `[retry]`
+    pub retry: Retry,
+    /// `[monitor]`
+    pub monitor: Monitor,
+    /// `[health]`
+    pub health: Health,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// This is `[spool]`: where deltas come from and what becomes of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// This is the directory with `incoming/` and the others in it; absolute. No default.
+    pub dir: PathBuf,
+    /// This is how long a file written in place must stand still before it is taken: 2 s.
+    pub settle: Duration,
+    /// This is the time between two scans, with or without inotify's events: 30 s.
+    pub poll: Duration,
+    /// This is what stays in `done/`.
+    pub keep: Keep,
+    /// This is how many rejects are too many: 10 %.
+    pub max_rejects: MaxRejects,
+    /// This is what happens after a delta went to `failed/`: continue.
+    pub on_failed: OnFailed,
+    /// This is the longest line in bytes, a longer one is rejected unread: 16 MiB.
+    pub max_line: u64,
+}
+
+/// This is how much of `done/` is kept; whichever limit comes first. 0 of anything keeps nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// This is the number of deltas: 1,000.
+    pub files: u64,
+    /// This is the time since a delta was settled: 7 days.
+    pub age: Duration,
+    /// This is their size together, in bytes: 10 GiB.
+    pub bytes: u64,
+}
+
+/// This is the share or number of rejects beyond which a delta stops and goes to `failed/`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxRejects {
+    /// This is a share of the delta's lines so far, 0 to 100; it counts from 1,000 lines on.
+    Percent(f64),
+    /// This is a number of lines; it counts from the first.
+    Lines(u64),
+}
+
+impl MaxRejects {
+    /// This says whether so many rejects among so many lines (rejected ones included) are too many.
+    ///
+    /// ```
+    /// use config::MaxRejects;
+    /// let tenth = MaxRejects::Percent(10.0);
+    /// assert!(!tenth.exceeded_by(999, 999)); // too early to tell a bad line from a bad delta
+    /// assert!(!tenth.exceeded_by(100, 1000));
+    /// assert!(tenth.exceeded_by(101, 1000));
+    /// assert!(MaxRejects::Lines(0).exceeded_by(1, 1));
+    /// ```
+    pub fn exceeded_by(self, rejects: u64, lines: u64) -> bool {
+        const FROM: u64 = 1000;
+        match self {
+            MaxRejects::Percent(share) => {
+                lines >= FROM && rejects as f64 * 100.0 > share * lines as f64
+            }
+            MaxRejects::Lines(most) => rejects > most,
+        }
+    }
+}
+
+/// This is what the daemon does when a delta went to `failed/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailed {
+    /// It takes the next delta.
+    Continue,
+    /// It takes none until a person has looked.
+    Stop,
+}
+
+/// This is `[solr]`: the cluster and how it is spoken to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Solr {
+    /// These are seeds such as `http://localhost:8983/solr`, without a slash at the end, at least
+    /// one, none twice. No default.
+    pub urls: Vec<String>,
+    /// This is the collection or alias: letters, digits, `.`, `_`, `-`, so safe in a URL. No default.
+    pub collection: String,
+    /// This is the schema's uniqueKey: `id`.
+    pub unique_key: String,
+    /// This is who gets an update: the leader.
+    pub routing: Routing,
+    /// This is when documents become visible: within 10 s.
+    pub commit: Commit,
+    /// This is how many replicas must have taken an update before it counts: 1.
+    pub min_rf: u32,
+    /// This is the most documents in a second, of all workers together; 0, the default: no limit.
+    pub max_docs_per_s: u64,
+    /// This is the time for a connection to be made: 5 s; at most `timeout`.
+    pub connect_timeout: Duration,
+    /// This is the time for an answer: 60 s; at most `workers.hang_timeout` less 10 s.
+    pub timeout: Duration,
+    /// This is the user for basic authentication, there exactly when `password_file` is. None.
+    pub username: Option<String>,
+    /// This is the file the password is in; absolute, read by the workers. None.
+    pub password_file: Option<PathBuf>,
+    /// This is the file a bearer token is in; absolute; never beside `username`. None.
+    pub token_file: Option<PathBuf>,
+    /// This is the file of certificates (PEM) that a server's is checked with; absolute. None.
+    pub ca_file: Option<PathBuf>,
+    /// This is what a client shows of itself under TLS. None.
+    pub client_cert: Option<ClientCert>,
+}
+
+/// This is who gets an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// Each document goes straight to its shard's leader.
+    Leader,
+    /// All go to the seeds, such as a load balancer.
+    Any,
+}
+
+/// This is when documents become visible to searches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Every update says `commitWithin`; 100 ms to 1 day.
+    Within(Duration),
+    /// One hard commit when a delta is settled.
+    Delta,
+    /// Solr's own autoCommit decides.
+    None,
+}
+
+/// This is a client's certificate and its key, two PEM files; absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCert {
+    /// This is the certificate's file.
+    pub cert: PathBuf,
+    /// This is the private key's file.
+    pub key: PathBuf,
+}
+
+/// This is `[workers]`: how many, who has which line, and how long one may be silent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workers {
+    /// This is how many there are, within [`Workers::COUNT`]: the number of processors.
+    pub count: u32,
+    /// This is who has which line: by line.
+    pub partition: Partition,
+    /// This is the top-level member of a line that tells documents apart: `id`.
+    pub partition_key: String,
+    /// This is a heartbeat's age from which a worker is killed: 90 s; `solr.timeout` and 10 s at least.
+    pub hang_timeout: Duration,
+    /// This is the time children have to leave before they are killed: 25 s.
+    pub stop_timeout: Duration,
+}
+
+impl Workers {
+    /// This bounds [`Workers::count`], from the file or from `--workers`.
+    pub const COUNT: RangeInclusive<u32> = 1..=256;
+}
+
+/// This is who of n workers has which line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partition {
+    /// Worker w has line i when i % n == w.
+    Line,
+    /// Worker w has a line when hash(`partition_key`) % n == w.
+    Id,
+}
+
+/// This is `[batch]`: when a batch is full, and how many are under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// This is the most documents: 1,000; 1 to 100,000.
+    pub docs: u32,
+    /// This is the most bytes of its body: 1 MiB; a longer document travels alone.
+    pub bytes: u64,
+    /// This is the oldest a batch becomes before it is posted: 200 ms.
+    pub delay: Duration,
+    /// This is the most post threads of one worker: 2; 1 to 16.
+    pub in_flight: u32,
+}
+
+/// This is `[retry]`: exponential backoff with full jitter, for as long as Solr is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// This bounds the first wait: 200 ms; at most `most`.
+    pub first: Duration,
+    /// This bounds every wait: 30 s.
+    pub most: Duration,
+}
+
+/// This is `[monitor]`: where the daemon answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Monitor {
+    /// This one answers questions: [`DEFAULT_STATUS_SOCKET`], mode 0666, no group of its own.
+    pub status: Socket,
+    /// This one also takes commands: [`DEFAULT_CONTROL_SOCKET`], mode 0660, group `solr-updater`.
+    pub control: Socket,
+    /// This is the address of the metrics and the status page. None.
+    pub http: Option<SocketAddr>,
+}
+
+/// This is a Unix socket and who may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// This is its path; absolute, at most 107 bytes, never the other socket's.
+    pub path: PathBuf,
+    /// These are its permissions, 0 to 0o777.
+    pub mode: u32,
+    /// This is its group's name; None (`group = ""`) leaves it the daemon's own.
+    pub group: Option<String>,
+}
+
+/// This is `[health]`: what the daemon itself calls warning and critical.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// This judges the lag: 5 min, 30 min.
+    pub lag: Limits<Duration>,
+    /// This judges the time without an answer from Solr while there is work: 15 s, 1 min.
+    pub solr: Limits<Duration>,
+    /// This judges the lines in `rejected/`: 1, 1,000.
+    pub rejected: Limits<u64>,
+    /// This judges a heartbeat's age, the parent's or a busy worker's: 10 s, 60 s.
+    pub stall: Limits<Duration>,
+}
+
+/// This is a pair of thresholds; a value at or above one has reached it. Never 0, never crossed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits<T> {
+    /// From here on it is a warning.
+    pub warning: T,
+    /// From here on it is critical; at least `warning`.
+    pub critical: T,
+}
+
+/// This is `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// This is the least important that is told: info.
+    pub level: Level,
+    /// This is how a record is written: as text.
+    pub format: Format,
+    /// This is the file; absolute. None, the default: stderr.
+    pub file: Option<PathBuf>,
+}
+
+/// This is how important a record must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)] // the words say it
+pub enum Level {
+    Error,
+    Warning,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// This is how a record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// This reads and judges a configuration file.
+///
+/// It never blocks and never reads without end: what is no regular file (a fifo, a device) or is
+/// over 1 MiB is a mistake too.
+pub fn load(path: &Path) -> Result<Config, Mistakes> {
+    let bytes = read_file(path).map_err(|what| Mistake::of_whole(path, what))?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(text, path),
+        Err(error) => {
+            let text = String::from_utf8_lossy(&bytes);
+            let at = error.valid_up_to(); // before it the lossy text is the same, byte for byte
+            let page = Page::new(path, &text);
+            let what = format!("byte 0x{:02x} is not UTF-8: save the file as UTF-8", bytes[at]);
+            page.mistake(at..at + '\u{fffd}'.len_utf8(), what);
+            Err(page.finish().expect_err("a mistake has just been noted"))
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    // As every Linux has it but those on MIPS, SPARC, Alpha and PA-RISC (asm-generic/fcntl.h).
+    const O_NONBLOCK: i32 = 0o4000; // without it, opening a fifo waits for a writer
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "there is no such file: write it, or name another with --config".to_owned()
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "no permission to read it: run as a user who may, or give it to this one's group"
+                .to_owned()
+        }
+        _ => format!("cannot be read: {error}"),
+    };
+    let file =
+        OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?;
+    if found.is_dir() {
+        return Err("is a folder: name the file in it".to_owned());
+    }
+    if !found.is_file() {
+        return Err("is no regular file: a configuration is read again at every reload".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?; // its size may have changed since
+    match bytes.len() as u64 {
+        ..=LARGEST_FILE => Ok(bytes),
+        _ => Err("is larger than 1 MiB: this is no configuration".to_owned()),
+    }
+}
+
+/// This judges a configuration's text; `path` is where it came from, for the mistakes to name.
+pub fn parse(text: &str, path: &Path) -> Result<Config, Mistakes> {
+    let page = Page::new(path, text);
+    let config = match DeTable::parse(text) {
+        Ok(table) => {
+            let config = walk::file(path, &page, table.get_ref());
+            not_yet::refuse(table.get_ref(), &page);
+            Some(config)
+        }
+        Err(error) => {
+            note_syntax(&page, &error);
+            None
+        }
+    };
+    page.finish()?;
+    Ok(config.expect("a syntax error is a mistake"))
+}
+
+/// Not TOML: the parser knows where, but not what an operator had in mind.
+fn note_syntax(page: &Page<'_>, error: &toml::de::Error) {
+    let at = error.span().unwrap_or(0..0);
+    let bare = page.raw(&at).starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
+    let what = match page.line_before(at.start).trim_end().strip_suffix('=') {
+        Some(key) if bare => format!(
+            "{} = {}…: only numbers, true and false stand without quotes, and no number begins with 0",
+            key.trim(),
+            page.excerpt(&at)
+        ),
+        _ => format!("not TOML: {}", error.message().trim_end_matches(", expected nothing")),
+    };
+    page.mistake(at, what);
+}
+
+impl Config {
+    /// This is the configuration of `feed --url --collection`, which needs no file: all else is
+    /// default, and `spool.dir` is empty for the caller to set. Mistakes name the option.
+    pub fn for_feed(urls: Vec<String>, collection: String) -> Result<Config, Mistakes> {
+        let nowhere = Path::new("");
+        let defaults = Page::new(nowhere, ""); // what it finds missing is what is set below
+        let mut config = walk::file(nowhere, &defaults, &DeTable::new());
+        let mut mistakes = Vec::new();
+        let mut wrong =
+            |option: &str, what: String| mistakes.push(Mistake::of_whole(Path::new(option), what));
+        if urls.is_empty() {
+            wrong("--url", "need at least one, such as http://localhost:8983/solr".to_owned());
+        }
+        for url in urls {
+            match url::base(&url) {
+                Ok(good) => match not_yet::refuse_url(&good) {
+                    None if config
+                        .solr
+                        .urls
+                        .iter()
+                        .any(|earlier| url::same_as(earlier) == url::same_as(&good)) =>
+                    {
+                        wrong("--url", format!("{good}: it is given twice"));
+                    }
+                    None => config.solr.urls.push(good),
+                    Some(why) => wrong("--url", format!("{good}: {why}")),
+                },
+                Err(why) => wrong("--url", format!("{}: {why}", mistakes::excerpt(&url))),
+            }
+        }
+        match url::collection(&collection) {
+            Ok(good) => config.solr.collection = good,
+            Err(why) => wrong("--collection", format!("{}: {why}", mistakes::excerpt(&collection))),
+        }
+        if mistakes.is_empty() { Ok(config) } else { Err(Mistakes(mistakes)) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,12 @@ pub enum Order {
     Deal(Share),
     /// All shares are in: commit if the configuration says so, and merge their rejects.
     Finish(Finish),
+    /// The delta of this claim number is given up: read no more of it, and say
+    /// [`Report::ShareFailed`] once what is under way is answered and the checkpoint written.
+    Abandon {
+        /// The delta's claim number.
+        claim: u64,
+    },
 }
 
 /// One worker's lines of a delta: those with `line % of == share`.
@@ -153,6 +159,7 @@ impl Message for Order {
             Order::Deal(s) => {
                 Writer::new(b'd').number(s.claim).number(s.share).number(s.of).name(&s.name).done()
             }
+            Order::Abandon { claim } => Writer::new(b'a').number(*claim).done(),
             Order::Finish(f) => {
                 let failed = u64::from(f.failed);
                 Writer::new(b'f').number(f.claim).number(f.of).number(failed).name(&f.name).done()
@@ -175,6 +182,7 @@ impl Message for Order {
                 failed: r.number()? != 0,
                 name: r.name()?,
             }),
+            b'a' => Order::Abandon { claim: r.number()? },
             _ => return Err(Garbled),
         };
         r.end(order)
@@ -299,6 +307,7 @@ mod tests {
         let name = OsString::from_vec(b"not utf-8: \xff\n.jsonl".to_vec());
         there_and_back(Order::Deal(Share { claim: u64::MAX, share: 3, of: 4, name: name.clone() }));
         there_and_back(Order::Finish(Finish { claim: 1, of: 256, name, failed: true }));
+        there_and_back(Order::Abandon { claim: 7 });
         there_and_back(Report::Ready);
         there_and_back(Report::Refused("no right to read /etc/x".into()));
         there_and_back(Report::ShareDone { claim: 7, share: 1 });
