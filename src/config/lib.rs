@@ -34,6 +34,8 @@ use toml::de::DeTable;
 use mistakes::Page;
 pub use mistakes::{Mistake, Mistakes};
 
+/// The group that may command by default; the package makes it.
+pub const DEFAULT_GROUP: &str = "solr-updater";
 /// This is where the configuration is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/solr-updater/solr-updater.toml";
 /// This is the socket that answers questions, unless `monitor.status` says otherwise.

@@ -1,1 +1,441 @@
-//! The parent: one thread, one poll loop, slots and generations
+//! The parent: one thread for its whole life, one poll loop, nothing in it that can block.
+//!
+//! It forks workers and the monitor into slots, claims deltas and deals their shares, reaps,
+//! settles, and sleeps in poll(2) on signals, on the spool's inotify, on one pipe for each child
+//! and on deadlines. It opens no delta, no connection, resolves no name and parses no line; it
+//! never waits for one child. Its decisions are [`machine`]'s; here they are carried out.
+//!
+//! Everything that runs before a fork lives in this crate and below it, and nothing here may start
+//! a thread: the manifest, `clippy.toml`, the link check and [`sys::fork`] see to it. Nothing in
+//! [`Parent`] has a `Drop` that touches the outside world, since it runs in every child too.
+
+mod board;
+mod crew;
+mod delta;
+mod machine;
+mod producer;
+mod reload;
+mod slots;
+mod start;
+mod tell;
+
+use config::Config;
+use orders::Sums;
+use scoreboard::Board;
+use slog::{Logger, info};
+use spool::{Claim, Settled, Spool, SpoolLock};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use sys::clock::{now_ms, wall_ms};
+use sys::{Fork, Interest, Newborn, Signal, Signals};
+
+use crew::Crew;
+use machine::{Action, ChildId, Event, Machine, Tell};
+use producer::Producer;
+use slots::Post;
+
+pub use start::{Options, StartError};
+
+/// The loop turns at least so often, for its heartbeat, in milliseconds.
+const TICK: u64 = 5_000;
+/// Woken so much later than asked, the parent itself had stood still.
+const STALL: u64 = 1_000;
+
+/// Who we are, now that [`Parent::run`] has returned.
+pub enum Role {
+    /// A worker, just forked.
+    Worker(WorkerSeat),
+    /// The monitor, just forked.
+    Monitor(MonitorSeat),
+    /// The parent, and all is over.
+    Parent(Outcome),
+}
+
+/// What a worker starts its life with.
+pub struct WorkerSeat {
+    /// The configuration of its generation.
+    pub config: Config,
+    /// Where deltas lie.
+    pub spool: Spool,
+    /// To be kept: while a child lives, the spool is not free.
+    pub lock: Arc<SpoolLock>,
+    /// The scoreboard.
+    pub board: Board,
+    /// Its generation.
+    pub generation: u64,
+    /// Its slot.
+    pub slot: u32,
+    /// To the parent and back.
+    pub pipe: OwnedFd,
+    /// Its log.
+    pub log: Logger,
+    /// What is left to do of its birth.
+    pub newborn: Newborn,
+    /// Whether it works for `feed`, where somebody waits for an answer.
+    pub feed: bool,
+}
+
+/// What a monitor starts its life with.
+pub struct MonitorSeat {
+    /// The configuration of its generation.
+    pub config: Config,
+    /// Where deltas lie.
+    pub spool: Spool,
+    /// To be kept: while a child lives, the spool is not free.
+    pub lock: Arc<SpoolLock>,
+    /// The scoreboard.
+    pub board: Board,
+    /// To the parent and back.
+    pub pipe: OwnedFd,
+    /// The listening status socket.
+    pub status: OwnedFd,
+    /// The listening control socket.
+    pub control: OwnedFd,
+    /// Its log.
+    pub log: Logger,
+    /// What is left to do of its birth.
+    pub newborn: Newborn,
+}
+
+/// How it all ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit code.
+    pub code: i32,
+    /// Why, if it did not go well.
+    pub reason: Option<String>,
+    /// What was settled, in order. Only `feed` asks, a daemon keeps no list.
+    pub settled: Vec<Settlement>,
+}
+
+/// A delta that was settled.
+#[derive(Debug)]
+pub struct Settlement {
+    /// Its name where it is now.
+    pub name: OsString,
+    /// Done or failed.
+    pub settled: Settled,
+    /// What became of its lines.
+    pub sums: Sums,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// The listening sockets. The parent binds them and never accepts: so they survive the monitor.
+struct Listeners {
+    status: OwnedFd,
+    control: OwnedFd,
+    paths: [PathBuf; 2],
+}
+
+/// The parent.
+pub struct Parent {
+    config: Config,
+    /// The configuration of the generation that is coming up, and its log.
+    candidate: Option<(Config, Logger)>,
+    feed: bool,
+    spool: Spool,
+    lock: Arc<SpoolLock>,
+    board: Board,
+    log: Logger,
+    sink: Arc<logs::Sink>,
+    signals: Signals,
+    listeners: Option<Listeners>,
+    notifier: Option<sys::notify::Notifier>,
+    producer: Producer,
+    /// Claims of an earlier daemon, to be taken up again.
+    open: VecDeque<Claim>,
+    active: Option<Claim>,
+    active_since: u64,
+    crew: Crew,
+    machine: Machine,
+    /// No heartbeat is judged before: the parent itself had stood still.
+    excused: u64,
+    reason: Option<String>,
+    settled: Vec<Settlement>,
+    counters: board::Counters,
+}
+
+impl Parent {
+    /// Runs the daemon. Returns once in every process, like fork: in the parent when all is over,
+    /// in each child when it has just been forked.
+    pub fn run(mut self) -> Role {
+        // Nothing has happened yet: the slots are filled.
+        let mut events = VecDeque::from([Event::Time]);
+        loop {
+            while let Some(event) = events.pop_front() {
+                let actions = self.machine.step(event, now_ms());
+                match self.carry_out(actions) {
+                    ControlFlow::Continue(more) => events.extend(more),
+                    ControlFlow::Break(role) => return role,
+                }
+                if events.is_empty() {
+                    events.extend(self.next_delta());
+                }
+            }
+            self.publish();
+            events = self.wait();
+        }
+    }
+
+    /// Sleeps until something happens or is due, and gathers what it was.
+    fn wait(&mut self) -> VecDeque<Event> {
+        let before = now_ms();
+        let producer = if self.machine.wants_delta() { self.producer.deadline() } else { None };
+        let due = [self.machine.deadline(), producer, self.producer.next_scan()];
+        let wake = due.into_iter().flatten().fold(before + TICK, u64::min);
+        let timeout = Duration::from_millis(wake.saturating_sub(before));
+
+        let mut descriptors = vec![(self.signals.as_fd(), Interest::Read)];
+        descriptors.extend(self.producer.watch().map(|fd| (fd, Interest::Read)));
+        let watched = descriptors.len();
+        descriptors.extend(self.crew.descriptors());
+        let polled = sys::poll(&descriptors, Some(timeout));
+        drop(descriptors);
+        // poll(2) fails for want of memory only: then everything is looked at.
+        let polled = polled.unwrap_or_default();
+        let ready = |n: usize| polled.get(n).is_none_or(|p| p.readable || p.writable);
+
+        let now = now_ms();
+        if now > wake + STALL {
+            self.excused = now + self.config.workers.hang_timeout.as_millis() as u64;
+            info!(self.log, "stood still"; "for_ms" => now - wake);
+        }
+        let mut events = VecDeque::from([Event::Time]);
+        if ready(0) {
+            self.take_signals(&mut events);
+        }
+        if watched > 1 && ready(1) {
+            self.producer.read_watch(now, wall_ms());
+        }
+        self.producer.scan_if_due(now, wall_ms(), &self.log);
+        events.extend(self.crew.hear());
+        events.extend(self.silent(now));
+        events
+    }
+
+    fn take_signals(&mut self, events: &mut VecDeque<Event>) {
+        for signal in self.signals.take() {
+            match signal {
+                Signal::Hangup => events.push_back(Event::Hangup),
+                Signal::Terminate | Signal::Interrupt => events.push_back(Event::Leave),
+                _ => {}
+            }
+        }
+        // Whatever woke us: fifty deaths are one SIGCHLD.
+        while let Some((pid, ended)) = sys::reap() {
+            match self.crew.bury(pid) {
+                // What it said before it died still counts.
+                Some((child, last_words)) => {
+                    events.extend(last_words);
+                    events.push_back(Event::Reaped { child, ended });
+                }
+                None => info!(self.log, "reaped a stranger"; "pid" => pid, "ended" => %ended),
+            }
+        }
+    }
+
+    /// The busy workers whose heartbeat, or a post thread's, has stood still for `hang_timeout`.
+    fn silent(&self, now: u64) -> Vec<Event> {
+        if now < self.excused {
+            return Vec::new();
+        }
+        let limit = self.config.workers.hang_timeout.as_millis() as u64;
+        let silent = |(child, since): (ChildId, u64)| {
+            let (generation, slot) = self.crew.worker(child)?;
+            let cell = self.board.worker(generation, slot as usize);
+            let stood = |at: u64| now.saturating_sub(at.max(since)) > limit;
+            let posting =
+                cell.posters().any(|p| p.request_since() != 0 && stood(p.request_since()));
+            (stood(cell.heartbeat()) || posting).then_some(Event::Silent { child })
+        };
+        self.machine.busy().filter_map(silent).collect()
+    }
+
+    /// The next delta, if one may be begun.
+    fn next_delta(&mut self) -> Option<Event> {
+        if !self.machine.wants_delta() {
+            return None;
+        }
+        let shares = self.config.workers.count;
+        let claim = match self.open.pop_front() {
+            Some(claim) => claim,
+            None => match self.producer.claim(&self.spool, shares, now_ms(), &self.log) {
+                Some(claim) => claim,
+                None => return self.producer.is_exhausted().then_some(Event::Leave),
+            },
+        };
+        info!(self.log, "delta claimed"; "delta" => %claim.name.to_string_lossy(), "bytes" => claim.bytes,
+            "claim" => claim.number, "shares" => claim.shares);
+        let event = Event::Claimed { claim: claim.number, shares: claim.shares };
+        self.board.active_name().write(&claim.name.to_string_lossy());
+        self.active = Some(claim);
+        self.active_since = now_ms();
+        Some(event)
+    }
+
+    // --- carrying out ---------------------------------------------------------------------------
+
+    fn carry_out(&mut self, actions: Vec<Action>) -> ControlFlow<Role, Vec<Event>> {
+        let mut events = Vec::new();
+        for action in actions {
+            match action {
+                Action::Fork { child, post, generation } => {
+                    events.extend(self.fork(child, post, generation)?);
+                }
+                Action::Send { child, order } => self.crew.send(child, &self.named(order)),
+                Action::Answer { child, answer } => self.crew.send(child, &answer),
+                Action::Close { child } => self.crew.close(child),
+                Action::Kill { child } => self.crew.kill(child, &self.log),
+                Action::Configure => events.push(self.configure()),
+                Action::Adopt => self.adopt(),
+                Action::Refuse { reason } => self.refuse(&reason),
+                Action::Settle { settled, sums } => events.push(self.settle(settled, sums)),
+                Action::Ready => self.ready(),
+                Action::Tell(tell) => self.tell(tell),
+                Action::Exit { code } => return ControlFlow::Break(self.leave(code)),
+            }
+        }
+        ControlFlow::Continue(events)
+    }
+
+    /// In the parent: whether there was no fork. In the child: the end of this loop.
+    fn fork(
+        &mut self,
+        child: ChildId,
+        post: Post,
+        generation: u64,
+    ) -> ControlFlow<Role, Option<Event>> {
+        let (ours, theirs) = match sys::socket::pair() {
+            Ok(pair) => pair,
+            Err(e) => return self.not_forked(child, format!("no pipe: {e}")),
+        };
+        match sys::fork() {
+            Ok(Fork::Parent(process)) => {
+                self.crew.hire(child, post, generation, process, ours);
+                ControlFlow::Continue(None)
+            }
+            Ok(Fork::Child(newborn)) => {
+                drop(ours);
+                ControlFlow::Break(self.seat(post, generation, theirs, newborn))
+            }
+            Err(e) => self.not_forked(child, e.to_string()),
+        }
+    }
+
+    fn not_forked(&self, child: ChildId, reason: String) -> ControlFlow<Role, Option<Event>> {
+        ControlFlow::Continue(Some(Event::NotForked { child, reason }))
+    }
+
+    /// In the child: what it takes along of the parent's. All else is dropped as `run` returns.
+    fn seat(&mut self, post: Post, generation: u64, pipe: OwnedFd, newborn: Newborn) -> Role {
+        let coming = generation != self.machine.slots().generation;
+        let (config, log) = match self.candidate.take().filter(|_| coming) {
+            Some(candidate) => candidate,
+            None => (self.config.clone(), self.log.clone()),
+        };
+        let (spool, lock, board) = (self.spool.clone(), self.lock.clone(), self.board);
+        match (post, self.listeners.take()) {
+            (Post::Monitor, Some(Listeners { status, control, .. })) => {
+                Role::Monitor(MonitorSeat {
+                    log: log.new(slog::o!("role" => "monitor")),
+                    config,
+                    spool,
+                    lock,
+                    board,
+                    pipe,
+                    status,
+                    control,
+                    newborn,
+                })
+            }
+            (Post::Worker(slot), _) => Role::Worker(WorkerSeat {
+                log: log.new(slog::o!("role" => format!("worker {slot}"))),
+                config,
+                spool,
+                lock,
+                board,
+                generation,
+                slot,
+                pipe,
+                newborn,
+                feed: self.feed,
+            }),
+            (Post::Monitor, None) => unreachable!("there is no monitor without its sockets"),
+        }
+    }
+
+    /// The machine knows numbers; here is the name that belongs to the claim.
+    fn named(&self, mut order: orders::Order) -> orders::Order {
+        let active = || self.active.as_ref().map(|c| c.name.clone()).unwrap_or_default();
+        match &mut order {
+            orders::Order::Deal(share) => share.name = active(),
+            orders::Order::Finish(finish) => finish.name = active(),
+            orders::Order::Abandon { .. } => {}
+        }
+        order
+    }
+
+    fn settle(&mut self, settled: Settled, sums: Sums) -> Event {
+        let Some(claim) = &self.active else { return Event::Settled };
+        let reason = self.machine.delta().and_then(|d| d.failed.clone());
+        match self.spool.settle(claim, settled) {
+            Ok(name) => {
+                let ms = now_ms().saturating_sub(self.active_since);
+                tell::settled(&self.log, &name, settled, &sums, ms, reason.as_deref());
+                self.counters.deltas += 1;
+                if self.feed {
+                    self.settled.push(Settlement { name, settled, sums, reason });
+                }
+                self.active = None;
+                Event::Settled
+            }
+            Err(e) => {
+                slog::error!(self.log, "cannot settle the delta, trying again";
+                    "delta" => %claim.name.to_string_lossy(), "error" => %e);
+                Event::NotSettled
+            }
+        }
+    }
+
+    fn ready(&self) {
+        info!(self.log, "ready"; "workers" => self.config.workers.count,
+            "spool" => %self.spool.dir().display(), "collection" => &self.config.solr.collection);
+        self.notify("READY=1\nSTATUS=delivering deltas");
+    }
+
+    fn notify(&self, words: &str) {
+        if let Some(notifier) = &self.notifier {
+            let _ = notifier.send(words); // a service manager that does not listen is its own loss
+        }
+    }
+
+    fn tell(&mut self, tell: Tell) {
+        if let Tell::Fatal { reason } = &tell {
+            self.reason = Some(reason.clone());
+        }
+        tell::tell(&self.log, &tell);
+    }
+
+    fn leave(&mut self, code: i32) -> Role {
+        self.publish();
+        if let Some(listeners) = &self.listeners {
+            for path in &listeners.paths {
+                let _ = std::fs::remove_file(path); // else the next daemon takes it over
+            }
+        }
+        if !self.feed {
+            info!(self.log, "stopped"; "code" => code);
+        }
+        Role::Parent(Outcome {
+            code,
+            reason: self.reason.take(),
+            settled: std::mem::take(&mut self.settled),
+        })
+    }
+}

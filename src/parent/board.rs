@@ -1,0 +1,75 @@
+//! What the parent writes on the scoreboard, once each turn. It reads nothing of it back.
+
+use sys::clock::now_ms;
+
+use crate::Parent;
+use crate::slots::Post;
+
+/// What the parent counts itself.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) deltas: u64,
+    pub(crate) reloads: u64,
+    pub(crate) reload_failures: u64,
+}
+
+impl Parent {
+    pub(crate) fn publish(&self) {
+        let cell = self.board.parent();
+        cell.set_threads(sys::threads().unwrap_or(0));
+        cell.set_draining(self.machine.is_draining().into());
+        cell.set_holding(self.machine.holding.into());
+        cell.set_worker_deaths(self.machine.deaths);
+        cell.set_worker_hangs(self.machine.hangs);
+        cell.set_deltas(self.counters.deltas);
+        cell.set_reloads(self.counters.reloads);
+        cell.set_reload_failures(self.counters.reload_failures);
+        cell.set_log_dropped(self.sink.dropped());
+        cell.set_spool_error(self.producer.error as u32 as u64);
+        self.publish_delta();
+        self.publish_slots();
+        // Last: a reader that sees this turn's heartbeat sees this turn's news.
+        cell.set_heartbeat(now_ms());
+    }
+
+    fn publish_delta(&self) {
+        let cell = self.board.parent();
+        let seen =
+            self.active.as_ref().map(|c| c.seen).into_iter().chain(self.producer.oldest_seen());
+        cell.set_oldest_seen(seen.min().unwrap_or(0));
+        if let (Some(claim), Some(delta)) = (&self.active, self.machine.delta()) {
+            cell.set_active_bytes(claim.bytes);
+            cell.set_active_since(self.active_since);
+            cell.set_active_seen(claim.seen);
+            cell.set_shares(delta.of().into());
+            cell.set_shares_done(delta.done().into());
+            cell.set_claim(claim.number);
+        } else {
+            cell.set_claim(0);
+        }
+    }
+
+    fn publish_slots(&self) {
+        let slots = self.machine.slots();
+        let cell = self.board.parent();
+        cell.set_generation(slots.generation);
+        cell.set_slots(slots.workers.into());
+        for slot in slots.iter() {
+            let pid = slot.holder.and_then(|child| self.crew.pid(child)).unwrap_or(0) as u64;
+            let ready = slot.holder.is_some_and(|child| self.machine.is_ready(child));
+            match slot.post {
+                Post::Monitor => {
+                    cell.set_monitor_pid(pid);
+                    cell.set_monitor_restarts(slot.restarts);
+                }
+                Post::Worker(number) => {
+                    let place = self.board.slot(number as usize);
+                    place.set_pid(pid);
+                    place.set_restarts(slot.restarts);
+                    place.set_generation(slots.generation);
+                    place.set_ready(ready.into());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The active delta: who has which share of it, and what is left to do before it is settled.
+
+use crate::machine::ChildId;
+
+/// Where a share is. It is dealt to one worker at a time, and to another only when the first is
+/// known to be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Share {
+    Waiting,
+    Held(ChildId),
+    In,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Finish {
+    /// Shares are out, or wait for a worker.
+    NotYet,
+    /// All shares are in: a worker must commit and merge the rejects.
+    Waiting,
+    /// A worker is at it.
+    Held(ChildId),
+    /// The parent may settle it, not before this time (after an error).
+    Settle(u64),
+}
+
+/// A claimed delta, until it is settled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Delta {
+    pub(crate) claim: u64,
+    shares: Vec<Share>,
+    finish: Finish,
+    /// Why it is given up as a whole.
+    pub(crate) failed: Option<String>,
+}
+
+impl Delta {
+    pub(crate) fn new(claim: u64, shares: u32) -> Delta {
+        let shares = vec![Share::Waiting; shares as usize];
+        Delta { claim, shares, finish: Finish::NotYet, failed: None }
+    }
+
+    pub(crate) fn of(&self) -> u32 {
+        self.shares.len() as u32
+    }
+
+    /// How many shares are in.
+    pub(crate) fn done(&self) -> u32 {
+        self.shares.iter().filter(|s| **s == Share::In).count() as u32
+    }
+
+    /// The shares that can be dealt. None of a delta that is given up.
+    pub(crate) fn waiting(&self) -> Vec<u32> {
+        if self.failed.is_some() {
+            return Vec::new();
+        }
+        let waits = |(n, share): (usize, &Share)| (*share == Share::Waiting).then_some(n as u32);
+        self.shares.iter().enumerate().filter_map(waits).collect()
+    }
+
+    pub(crate) fn deal(&mut self, share: u32, to: ChildId) {
+        self.shares[share as usize] = Share::Held(to);
+    }
+
+    /// Who has shares of it.
+    pub(crate) fn holders(&self) -> Vec<ChildId> {
+        let holder = |share: &Share| match share {
+            Share::Held(child) => Some(*child),
+            Share::Waiting | Share::In => None,
+        };
+        self.shares.iter().filter_map(holder).collect()
+    }
+
+    /// `child` says that its share is in. Believed only of the one that has it.
+    pub(crate) fn share_in(&mut self, share: u32, child: ChildId) -> bool {
+        match self.shares.get_mut(share as usize) {
+            Some(held) if *held == Share::Held(child) => *held = Share::In,
+            _ => return false,
+        }
+        self.look();
+        true
+    }
+
+    /// `child` gives its share back, for the delta's own fault: it is given up.
+    pub(crate) fn share_failed(&mut self, share: u32, child: ChildId, reason: String) -> bool {
+        match self.shares.get_mut(share as usize) {
+            Some(held) if *held == Share::Held(child) => *held = Share::Waiting,
+            _ => return false,
+        }
+        self.failed.get_or_insert(reason);
+        self.look();
+        true
+    }
+
+    /// `child` is gone: what it had waits again.
+    pub(crate) fn gone(&mut self, child: ChildId) {
+        for share in &mut self.shares {
+            if *share == Share::Held(child) {
+                *share = Share::Waiting;
+            }
+        }
+        if self.finish == Finish::Held(child) {
+            self.finish = Finish::Waiting;
+        }
+        self.look();
+    }
+
+    fn look(&mut self) {
+        let all_in = self.shares.iter().all(|s| *s == Share::In);
+        let given_up = self.failed.is_some() && self.holders().is_empty();
+        if self.finish == Finish::NotYet && (all_in || given_up) {
+            self.finish = Finish::Waiting;
+        }
+    }
+
+    pub(crate) fn finish(&self) -> Finish {
+        self.finish
+    }
+
+    pub(crate) fn set_finish(&mut self, finish: Finish) {
+        self.finish = finish;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_goes_to_a_second_worker_only_when_the_first_is_gone() {
+        let mut delta = Delta::new(1, 2);
+        delta.deal(0, 10);
+        assert_eq!(delta.waiting(), [1]);
+        assert!(!delta.share_in(0, 11), "said by one that does not have it");
+        delta.gone(11);
+        assert_eq!(delta.waiting(), [1]);
+        delta.gone(10);
+        assert_eq!(delta.waiting(), [0, 1]);
+    }
+
+    #[test]
+    fn it_is_finished_when_the_last_share_is_in() {
+        let mut delta = Delta::new(1, 2);
+        delta.deal(0, 10);
+        delta.deal(1, 11);
+        assert!(delta.share_in(0, 10));
+        assert_eq!(delta.finish(), Finish::NotYet);
+        assert!(delta.share_in(1, 11));
+        assert_eq!(delta.finish(), Finish::Waiting);
+        delta.set_finish(Finish::Held(10));
+        delta.gone(10);
+        assert_eq!(delta.finish(), Finish::Waiting);
+    }
+
+    #[test]
+    fn a_delta_given_up_is_finished_when_nobody_holds_a_share_of_it() {
+        let mut delta = Delta::new(1, 3);
+        delta.deal(0, 10);
+        delta.deal(1, 11);
+        assert!(delta.share_failed(0, 10, "torn".into()));
+        assert!(delta.waiting().is_empty());
+        assert_eq!(delta.finish(), Finish::NotYet);
+        delta.gone(11);
+        assert_eq!(delta.finish(), Finish::Waiting);
+    }
+}

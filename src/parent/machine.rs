@@ -1,0 +1,701 @@
+//! The parent's decisions: an event comes in with the time, actions go out. Nothing here touches
+//! the world, so a model checker can walk through it, and production runs the same code.
+//!
+//! What it holds to: a share is dealt to one living worker at most; nothing is waited for without
+//! a deadline; what a child says is believed only where it fits what the child was told; a reload
+//! changes nothing until every child of the new generation is ready.
+
+use orders::{Answer, Command, Order, Plea, Report, Share, Sums};
+use spool::Settled;
+use std::collections::BTreeMap;
+use sys::Ended;
+
+use crate::delta::{Delta, Finish};
+use crate::slots::{Post, Slots};
+
+/// A child, by the parent's own number for it: never used twice, unlike a pid.
+pub(crate) type ChildId = u64;
+
+/// How long a child may take to say that it is ready, in milliseconds.
+const START: u64 = 30_000;
+/// How long those may take to leave that have nothing to finish.
+const GOODBYE: u64 = 5_000;
+/// How long the monitor may take for its last answers when the daemon ends.
+const LAST_WORDS: u64 = 900;
+/// How long after an error in the spool the next try is.
+const AGAIN: u64 = 1_000;
+/// A worker that dies so often before the daemon was ever ready ends it.
+const STILLBORN: u32 = 5;
+
+/// What the machine must know of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Plan {
+    pub(crate) workers: u32,
+    /// In milliseconds.
+    pub(crate) stop_timeout: u64,
+    /// Whether a failed delta holds back those behind it.
+    pub(crate) stop_on_failed: bool,
+}
+
+/// What has happened.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// Nothing but the time that has passed.
+    Time,
+    /// SIGHUP.
+    Hangup,
+    /// SIGTERM or SIGINT; or, for `feed`, everything is delivered.
+    Leave,
+    /// The configuration has been read again, after [`Action::Configure`].
+    Configured(Result<Plan, String>),
+    /// A delta has been claimed, or taken up again.
+    Claimed { claim: u64, shares: u32 },
+    /// [`Action::Settle`] is done.
+    Settled,
+    /// [`Action::Settle`] could not be done.
+    NotSettled,
+    /// There was no fork for [`Action::Fork`].
+    NotForked { child: ChildId, reason: String },
+    /// A child has ended.
+    Reaped { child: ChildId, ended: Ended },
+    /// A child's heartbeat has stood still for too long.
+    Silent { child: ChildId },
+    /// A worker says something.
+    Report { child: ChildId, report: Report },
+    /// The monitor says something.
+    Plea { child: ChildId, plea: Plea },
+    /// A child says something that does not read.
+    Garbled { child: ChildId },
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Fork a child for this post.
+    Fork { child: ChildId, post: Post, generation: u64 },
+    /// Hand it an order.
+    Send { child: ChildId, order: Order },
+    /// Answer the command that it passed on.
+    Answer { child: ChildId, answer: Answer },
+    /// Close its pipe: it is to leave.
+    Close { child: ChildId },
+    /// SIGKILL.
+    Kill { child: ChildId },
+    /// Read the configuration again.
+    Configure,
+    /// The configuration that was read is in force.
+    Adopt,
+    /// The configuration that was read is not taken.
+    Refuse { reason: String },
+    /// Move the delta to where it belongs.
+    Settle { settled: Settled, sums: Sums },
+    /// All children are ready, for the first time.
+    Ready,
+    /// All children are gone: end with this code.
+    Exit { code: i32 },
+    /// Tell the operator.
+    Tell(Tell),
+}
+
+/// What an operator wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tell {
+    Died { post: Post, ended: Ended, failures: u32 },
+    Hung { post: Post },
+    NotReady { post: Post },
+    Overdue { post: Post },
+    Refused { post: Post, reason: String },
+    Babble { post: Post },
+    GivenUp { reason: String },
+    NotForked { post: Post, reason: String },
+    Fatal { reason: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Life {
+    /// Forked; must be ready by then.
+    Starting(u64),
+    Ready,
+    /// Told to leave; killed then.
+    Leaving(u64),
+    /// SIGKILL is sent; only the reaping is missing.
+    Killed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Child {
+    post: Post,
+    life: Life,
+    born: u64,
+    /// Since when it has had something to do.
+    busy: Option<u64>,
+}
+
+/// Who waits for the outcome of a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Asker {
+    monitor: ChildId,
+    number: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Reload {
+    None,
+    /// The file is being read.
+    Reading,
+    /// The new generation is coming up.
+    Starting(Slots, Plan),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    Starting,
+    Running,
+    /// Workers leave, then the monitor.
+    Draining,
+    /// With this exit code.
+    Ended(i32),
+}
+
+/// The supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Machine {
+    plan: Plan,
+    monitor: bool,
+    phase: Phase,
+    exit: i32,
+    slots: Slots,
+    children: BTreeMap<ChildId, Child>,
+    next_child: ChildId,
+    reload: Reload,
+    /// Reloads asked for while one is under way, or the old generation is still leaving.
+    again: bool,
+    askers: Vec<Asker>,
+    delta: Option<Delta>,
+    sums: SumsWord,
+    pub(crate) holding: bool,
+    pub(crate) deaths: u64,
+    pub(crate) hangs: u64,
+}
+
+/// The sums of the delta that is about to be settled, as plain numbers.
+type SumsWord = [u64; 5];
+
+impl Machine {
+    /// A daemon that has not begun. `monitor`: whether it has one (`feed` has none).
+    pub(crate) fn new(plan: Plan, monitor: bool) -> Machine {
+        Machine {
+            slots: Slots::new(1, plan.workers, monitor),
+            plan,
+            monitor,
+            phase: Phase::Starting,
+            exit: 0,
+            children: BTreeMap::new(),
+            next_child: 1,
+            reload: Reload::None,
+            again: false,
+            askers: Vec::new(),
+            delta: None,
+            sums: [0; 5],
+            holding: false,
+            deaths: 0,
+            hangs: 0,
+        }
+    }
+
+    /// Takes in an event; answers what is to be done, in this order.
+    pub(crate) fn step(&mut self, event: Event, now: u64) -> Vec<Action> {
+        let mut todo = Vec::new();
+        if let Phase::Ended(_) = self.phase {
+            return todo;
+        }
+        match event {
+            Event::Time => {}
+            Event::Hangup => self.ask_reload(None, &mut todo),
+            Event::Leave => self.drain(now, &mut todo),
+            Event::Configured(Ok(plan)) => self.configured(plan),
+            Event::Configured(Err(reason)) => self.refuse_reload("config", reason, now, &mut todo),
+            Event::Claimed { claim, shares } => self.delta = Some(Delta::new(claim, shares)),
+            Event::Settled => self.settled(),
+            Event::NotSettled => {
+                if let Some(delta) = &mut self.delta {
+                    delta.set_finish(Finish::Settle(now + AGAIN));
+                }
+            }
+            Event::NotForked { child, reason } => {
+                let post = self.children.get(&child).map(|c| c.post);
+                if let Some(post) = post {
+                    todo.push(Action::Tell(Tell::NotForked { post, reason: reason.clone() }));
+                }
+                self.lost(child, now, reason, &mut todo);
+            }
+            Event::Reaped { child, ended } => self.reaped(child, ended, now, &mut todo),
+            Event::Silent { child } => self.silent(child, &mut todo),
+            Event::Report { child, report } => self.report(child, report, now, &mut todo),
+            Event::Plea { child, plea } => self.plea(child, plea, now, &mut todo),
+            Event::Garbled { child } => self.garbled(child, &mut todo),
+        }
+        self.overdue(now, &mut todo);
+        self.fill(now, &mut todo);
+        self.switch(now, &mut todo);
+        self.deal(now, &mut todo);
+        self.settle(now, &mut todo);
+        self.next_reload(&mut todo);
+        self.end(now, &mut todo);
+        todo
+    }
+
+    /// When something is due, if nothing happens before.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        let lives = self.children.values().filter_map(|c| match c.life {
+            Life::Starting(by) | Life::Leaving(by) => Some(by),
+            Life::Ready | Life::Killed => None,
+        });
+        let filling = matches!(self.phase, Phase::Starting | Phase::Running);
+        let slots = self.slots.iter().filter(|_| filling).filter_map(|s| s.due());
+        let settle = self.delta.iter().filter_map(|d| match d.finish() {
+            Finish::Settle(at) => Some(at),
+            Finish::NotYet | Finish::Waiting | Finish::Held(_) => None,
+        });
+        lives.chain(slots).chain(settle).min()
+    }
+
+    /// Whether a delta may be claimed now.
+    pub(crate) fn wants_delta(&self) -> bool {
+        self.phase == Phase::Running && self.delta.is_none() && !self.holding
+    }
+
+    /// The delta that is not settled yet.
+    pub(crate) fn delta(&self) -> Option<&Delta> {
+        self.delta.as_ref()
+    }
+
+    /// The slots of the generation at work.
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The children that have something to do, and since when: a heartbeat is expected of them.
+    pub(crate) fn busy(&self) -> impl Iterator<Item = (ChildId, u64)> {
+        let lives = |c: &Child| !matches!(c.life, Life::Killed);
+        self.children.iter().filter_map(move |(id, c)| Some((*id, c.busy.filter(|_| lives(c))?)))
+    }
+
+    /// Whether `child` has said that it is ready, and is not on its way out.
+    pub(crate) fn is_ready(&self, child: ChildId) -> bool {
+        self.children.get(&child).is_some_and(|c| c.life == Life::Ready)
+    }
+
+    /// Whether the daemon is on its way out.
+    pub(crate) fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining | Phase::Ended(_))
+    }
+
+    // --- children -------------------------------------------------------------------------------
+
+    /// Fills the slots that are due, of the generation at work and of the one that is coming up.
+    fn fill(&mut self, now: u64, todo: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Starting | Phase::Running) {
+            return;
+        }
+        let coming = match &mut self.reload {
+            Reload::Starting(slots, _) => Some(slots),
+            Reload::None | Reload::Reading => None,
+        };
+        for slots in std::iter::once(&mut self.slots).chain(coming) {
+            let generation = slots.generation;
+            for slot in slots.iter_mut().filter(|s| s.due().is_some_and(|due| due <= now)) {
+                let child = self.next_child;
+                self.next_child += 1;
+                slot.holder = Some(child);
+                let life = Life::Starting(now + START);
+                self.children.insert(child, Child { post: slot.post, life, born: now, busy: None });
+                todo.push(Action::Fork { child, post: slot.post, generation });
+            }
+        }
+    }
+
+    fn leave(&mut self, child: ChildId, by: u64, todo: &mut Vec<Action>) {
+        if let Some(c) = self.children.get_mut(&child) {
+            if matches!(c.life, Life::Starting(_) | Life::Ready) {
+                c.life = Life::Leaving(by);
+                todo.push(Action::Close { child });
+            }
+        }
+    }
+
+    fn kill(&mut self, child: ChildId, todo: &mut Vec<Action>) {
+        if let Some(c) = self.children.get_mut(&child) {
+            if c.life != Life::Killed {
+                c.life = Life::Killed;
+                todo.push(Action::Kill { child });
+            }
+        }
+    }
+
+    /// Those that had to be ready, or gone, by now.
+    fn overdue(&mut self, now: u64, todo: &mut Vec<Action>) {
+        let late = |c: &Child| match c.life {
+            Life::Starting(by) if by <= now => Some(Tell::NotReady { post: c.post }),
+            Life::Leaving(by) if by <= now => Some(Tell::Overdue { post: c.post }),
+            Life::Starting(_) | Life::Leaving(_) | Life::Ready | Life::Killed => None,
+        };
+        let late: Vec<_> =
+            self.children.iter().filter_map(|(id, c)| Some((*id, late(c)?))).collect();
+        for (child, tell) in late {
+            todo.push(Action::Tell(tell));
+            self.kill(child, todo);
+        }
+    }
+
+    fn silent(&mut self, child: ChildId, todo: &mut Vec<Action>) {
+        let Some(c) = self.children.get(&child) else { return };
+        if c.life != Life::Killed {
+            self.hangs += 1;
+            todo.push(Action::Tell(Tell::Hung { post: c.post }));
+            self.kill(child, todo);
+        }
+    }
+
+    fn garbled(&mut self, child: ChildId, todo: &mut Vec<Action>) {
+        let Some(c) = self.children.get(&child) else { return };
+        todo.push(Action::Tell(Tell::Babble { post: c.post }));
+        self.kill(child, todo);
+    }
+
+    fn reaped(&mut self, child: ChildId, ended: Ended, now: u64, todo: &mut Vec<Action>) {
+        let Some(c) = self.children.get(&child) else { return };
+        if matches!(c.life, Life::Leaving(_)) || self.is_draining() {
+            self.children.remove(&child);
+            self.gone(child);
+            return;
+        }
+        let (post, lived) = (c.post, now.saturating_sub(c.born));
+        let failures = match self.slots.of(child) {
+            Some(slot) => slot.vacate(now, lived),
+            None => 0,
+        };
+        self.deaths += u64::from(matches!(post, Post::Worker(_)));
+        todo.push(Action::Tell(Tell::Died { post, ended, failures }));
+        self.lost(child, now, format!("{} died before it was ready: {ended}", name(post)), todo);
+        if self.phase == Phase::Starting && failures >= STILLBORN {
+            let reason =
+                format!("{} died {failures} times before it was ready: {ended}", name(post));
+            self.fail(1, reason, now, todo);
+        }
+    }
+
+    /// A child is gone that should not be. If it was one of a coming generation, that will not be.
+    fn lost(&mut self, child: ChildId, now: u64, reason: String, todo: &mut Vec<Action>) {
+        self.children.remove(&child);
+        self.gone(child);
+        if let Some(slot) = self.slots.of(child) {
+            slot.vacate(now, 0);
+        }
+        if let Reload::Starting(slots, _) = &self.reload {
+            if slots.holders().contains(&child) {
+                self.refuse_reload("start", reason, now, todo);
+            }
+        }
+    }
+
+    fn gone(&mut self, child: ChildId) {
+        if let Some(delta) = &mut self.delta {
+            delta.gone(child);
+        }
+        self.askers.retain(|a| a.monitor != child);
+    }
+
+    fn ready(&mut self, child: ChildId, todo: &mut Vec<Action>) {
+        let Some(c) = self.children.get_mut(&child) else { return };
+        if matches!(c.life, Life::Starting(_)) {
+            c.life = Life::Ready;
+        }
+        if self.phase == Phase::Starting && self.all_ready(&self.slots) {
+            self.phase = Phase::Running;
+            todo.push(Action::Ready);
+        }
+    }
+
+    fn all_ready(&self, slots: &Slots) -> bool {
+        slots.iter().all(|s| s.holder.is_some_and(|child| self.is_ready(child)))
+    }
+
+    /// A child cannot work and says why.
+    fn refused(&mut self, child: ChildId, reason: String, now: u64, todo: &mut Vec<Action>) {
+        let Some(c) = self.children.get(&child) else { return };
+        let post = c.post;
+        let coming = matches!(&self.reload, Reload::Starting(s, _) if s.holders().contains(&child));
+        if self.phase == Phase::Starting {
+            // A daemon's child finds fault with the configuration, a feed's with Solr, too.
+            self.fail(if self.monitor { 78 } else { 1 }, reason, now, todo);
+        } else if coming {
+            self.refuse_reload("start", reason, now, todo);
+        } else {
+            // It ends by itself now, and is tried again later.
+            todo.push(Action::Tell(Tell::Refused { post, reason }));
+        }
+    }
+
+    // --- what children say ----------------------------------------------------------------------
+
+    fn report(&mut self, child: ChildId, report: Report, now: u64, todo: &mut Vec<Action>) {
+        let fits = |delta: &Option<Delta>, claim| delta.as_ref().is_some_and(|d| d.claim == claim);
+        let believed = match report {
+            Report::Ready => return self.ready(child, todo),
+            Report::Refused(reason) => return self.refused(child, reason, now, todo),
+            Report::ShareDone { claim, share } => {
+                let delta = self.delta.as_mut().filter(|d| d.claim == claim);
+                delta.is_some_and(|d| d.share_in(share, child))
+            }
+            Report::ShareFailed { claim, share, reason } if fits(&self.delta, claim) => {
+                self.share_failed(child, share, reason, todo)
+            }
+            Report::Finished { claim, sums } if fits(&self.delta, claim) => {
+                self.finished(child, sums, now)
+            }
+            Report::ShareFailed { .. } | Report::Finished { .. } => false,
+        };
+        match self.children.get_mut(&child) {
+            Some(c) if believed => c.busy = None,
+            _ => self.garbled(child, todo),
+        }
+    }
+
+    fn share_failed(
+        &mut self,
+        child: ChildId,
+        share: u32,
+        reason: String,
+        todo: &mut Vec<Action>,
+    ) -> bool {
+        let Some(delta) = &mut self.delta else { return false };
+        let first = delta.failed.is_none();
+        if !delta.share_failed(share, child, reason.clone()) {
+            return false;
+        }
+        if first {
+            todo.push(Action::Tell(Tell::GivenUp { reason }));
+            let order = Order::Abandon { claim: delta.claim };
+            let others = delta.holders().into_iter();
+            todo.extend(others.map(|child| Action::Send { child, order: order.clone() }));
+        }
+        true
+    }
+
+    fn finished(&mut self, child: ChildId, sums: Sums, now: u64) -> bool {
+        let Some(delta) = &mut self.delta else { return false };
+        if delta.finish() != Finish::Held(child) {
+            return false;
+        }
+        self.sums = [sums.lines, sums.docs, sums.deletes, sums.skipped, sums.rejected];
+        delta.set_finish(Finish::Settle(now));
+        true
+    }
+
+    fn plea(&mut self, child: ChildId, plea: Plea, now: u64, todo: &mut Vec<Action>) {
+        match plea {
+            Plea::Ready => self.ready(child, todo),
+            Plea::Refused(reason) => self.refused(child, reason, now, todo),
+            Plea::Command { number, command: Command::Stop } => {
+                todo.push(Action::Answer { child, answer: Answer { number, result: Ok(()) } });
+                self.drain(now, todo);
+            }
+            Plea::Command { number, command: Command::Reload } => {
+                self.ask_reload(Some(Asker { monitor: child, number }), todo);
+            }
+        }
+    }
+
+    // --- the delta ------------------------------------------------------------------------------
+
+    /// Deals what waits to the workers that are free, each share to the slot of its number.
+    fn deal(&mut self, now: u64, todo: &mut Vec<Action>) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let Some(delta) = &mut self.delta else { return };
+        let workers = self.slots.workers;
+        let children = &mut self.children;
+        let mut free = |slots: &Slots, slot| {
+            let child = slots.worker(slot)?;
+            let c = children.get_mut(&child)?;
+            let free = c.life == Life::Ready && c.busy.is_none();
+            free.then(|| {
+                c.busy = Some(now);
+                child
+            })
+        };
+        for share in delta.waiting() {
+            if let Some(child) = free(&self.slots, share % workers) {
+                delta.deal(share, child);
+                let (claim, of) = (delta.claim, delta.of());
+                // The loop knows the name that belongs to the claim.
+                let share = Share { claim, share, of, name: Default::default() };
+                todo.push(Action::Send { child, order: Order::Deal(share) });
+            }
+        }
+        if delta.finish() == Finish::Waiting {
+            if let Some(child) = (0..workers).find_map(|slot| free(&self.slots, slot)) {
+                delta.set_finish(Finish::Held(child));
+                let finish = orders::Finish {
+                    claim: delta.claim,
+                    of: delta.of(),
+                    name: Default::default(),
+                    failed: delta.failed.is_some(),
+                };
+                todo.push(Action::Send { child, order: Order::Finish(finish) });
+            }
+        }
+    }
+
+    fn settle(&mut self, now: u64, todo: &mut Vec<Action>) {
+        let Some(delta) = &mut self.delta else { return };
+        if !matches!(delta.finish(), Finish::Settle(at) if at <= now) {
+            return;
+        }
+        // Until the loop answers Settled or NotSettled.
+        delta.set_finish(Finish::Settle(u64::MAX));
+        let settled = if delta.failed.is_some() { Settled::Failed } else { Settled::Done };
+        let [lines, docs, deletes, skipped, rejected] = self.sums;
+        let sums = Sums { lines, docs, deletes, skipped, rejected };
+        todo.push(Action::Settle { settled, sums });
+    }
+
+    fn settled(&mut self) {
+        let failed = self.delta.take().is_some_and(|d| d.failed.is_some());
+        self.holding |= failed && self.plan.stop_on_failed;
+    }
+
+    // --- reload ---------------------------------------------------------------------------------
+
+    fn ask_reload(&mut self, asker: Option<Asker>, todo: &mut Vec<Action>) {
+        if self.is_draining() {
+            let result = Err(("draining".into(), "the daemon is stopping".into()));
+            if let Some(a) = asker {
+                let answer = Answer { number: a.number, result };
+                todo.push(Action::Answer { child: a.monitor, answer });
+            }
+            return;
+        }
+        self.askers.extend(asker);
+        self.again = true;
+    }
+
+    /// Begins a reload that was asked for, when nothing of the last one is left.
+    fn next_reload(&mut self, todo: &mut Vec<Action>) {
+        let settled = self.phase == Phase::Running
+            && self.reload == Reload::None
+            && self.children.keys().all(|child| self.slots.holders().contains(child));
+        if self.again && settled {
+            self.again = false;
+            self.reload = Reload::Reading;
+            todo.push(Action::Configure);
+        }
+    }
+
+    fn configured(&mut self, plan: Plan) {
+        if self.reload == Reload::Reading {
+            let slots = Slots::new(self.slots.generation + 1, plan.workers, self.monitor);
+            self.reload = Reload::Starting(slots, plan);
+        }
+    }
+
+    /// The new generation is not taken: its children are sent away, the old ones stay.
+    fn refuse_reload(&mut self, code: &str, reason: String, now: u64, todo: &mut Vec<Action>) {
+        let coming = std::mem::replace(&mut self.reload, Reload::None);
+        if let Reload::Starting(slots, _) = &coming {
+            for child in slots.holders() {
+                self.leave(child, now + GOODBYE, todo);
+            }
+        }
+        if coming != Reload::None {
+            self.answer(Err((code.into(), reason.clone())), todo);
+            todo.push(Action::Refuse { reason });
+        }
+    }
+
+    fn answer(&mut self, result: Result<(), (String, String)>, todo: &mut Vec<Action>) {
+        for asker in std::mem::take(&mut self.askers) {
+            let answer = Answer { number: asker.number, result: result.clone() };
+            todo.push(Action::Answer { child: asker.monitor, answer });
+        }
+    }
+
+    /// When all of the new generation are ready, it takes over; the old one leaves.
+    fn switch(&mut self, now: u64, todo: &mut Vec<Action>) {
+        let Reload::Starting(slots, _) = &self.reload else { return };
+        if self.phase != Phase::Running || !self.all_ready(slots) {
+            return;
+        }
+        let Reload::Starting(slots, plan) = std::mem::replace(&mut self.reload, Reload::None)
+        else {
+            return;
+        };
+        todo.push(Action::Adopt);
+        self.answer(Ok(()), todo);
+        let old = std::mem::replace(&mut self.slots, slots);
+        let stop = self.plan.stop_timeout;
+        self.plan = plan;
+        self.holding = false;
+        for slot in old.iter() {
+            let Some(child) = slot.holder else { continue };
+            let by = if slot.post == Post::Monitor { GOODBYE } else { stop };
+            self.leave(child, now + by, todo);
+        }
+    }
+
+    // --- the end --------------------------------------------------------------------------------
+
+    /// Begins to leave: workers first; the monitor answers until they are gone.
+    fn drain(&mut self, now: u64, todo: &mut Vec<Action>) {
+        if self.is_draining() {
+            return;
+        }
+        self.phase = Phase::Draining;
+        self.again = false;
+        self.answer(Err(("draining".into(), "the daemon is stopping".into())), todo);
+        self.reload = Reload::None;
+        // What is killed at this time is gone before stop_timeout is over.
+        let by = now + self.plan.stop_timeout.saturating_sub(1_000).max(self.plan.stop_timeout / 2);
+        let workers: Vec<ChildId> = self
+            .children
+            .iter()
+            .filter(|(_, c)| c.post != Post::Monitor)
+            .map(|(id, _)| *id)
+            .collect();
+        for child in workers {
+            self.leave(child, by, todo);
+        }
+    }
+
+    fn fail(&mut self, code: i32, reason: String, now: u64, todo: &mut Vec<Action>) {
+        self.exit = code;
+        todo.push(Action::Tell(Tell::Fatal { reason }));
+        self.drain(now, todo);
+    }
+
+    fn end(&mut self, now: u64, todo: &mut Vec<Action>) {
+        if self.phase != Phase::Draining {
+            return;
+        }
+        if self.children.values().all(|c| c.post == Post::Monitor) {
+            let monitors: Vec<ChildId> = self.children.keys().copied().collect();
+            for child in monitors {
+                self.leave(child, now + LAST_WORDS, todo);
+            }
+        }
+        if self.children.is_empty() {
+            self.phase = Phase::Ended(self.exit);
+            todo.push(Action::Exit { code: self.exit });
+        }
+    }
+}
+
+/// A post's name, for people.
+pub(crate) fn name(post: Post) -> String {
+    match post {
+        Post::Worker(slot) => format!("worker {slot}"),
+        Post::Monitor => "the monitor".into(),
+    }
+}

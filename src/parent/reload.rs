@@ -1,0 +1,82 @@
+//! Reload: the file is read and checked here; the machine brings the new generation up.
+
+use config::Config;
+use slog::{Logger, info, warn};
+use std::sync::Arc;
+
+use crate::Parent;
+use crate::machine::{Event, Plan};
+use crate::start::{logger, ms};
+
+/// What the machine must know of a configuration.
+pub(crate) fn plan(config: &Config) -> Plan {
+    Plan {
+        workers: config.workers.count,
+        stop_timeout: ms(config.workers.stop_timeout),
+        stop_on_failed: config.spool.on_failed == config::OnFailed::Stop,
+    }
+}
+
+impl Parent {
+    /// Reads the configuration again, as a candidate.
+    pub(crate) fn configure(&mut self) -> Event {
+        self.notify("RELOADING=1");
+        match self.read() {
+            Ok(candidate) => {
+                let plan = plan(&candidate.0);
+                self.candidate = Some(candidate);
+                Event::Configured(Ok(plan))
+            }
+            Err(reason) => Event::Configured(Err(reason)),
+        }
+    }
+
+    fn read(&self) -> Result<(Config, Logger), String> {
+        let config = config::load(&self.config.path).map_err(|e| e.to_string())?;
+        let sockets = |c: &Config| (c.monitor.status.clone(), c.monitor.control.clone());
+        if config.spool.dir != self.config.spool.dir {
+            return Err(format!(
+                "{}: spool.dir cannot change while the daemon runs: restart it",
+                config.path.display()
+            ));
+        }
+        if sockets(&config) != sockets(&self.config) {
+            return Err(format!(
+                "{}: the sockets of [monitor] cannot change while the daemon runs: restart it",
+                config.path.display()
+            ));
+        }
+        let same_file = config.log.file == self.config.log.file;
+        let sink = match same_file {
+            true if config.log.file.is_none() => Arc::clone(&self.sink),
+            // Also opened anew where the name is the same: it may have been rotated.
+            _ => crate::start::sink(&config).map_err(|e| e.message)?,
+        };
+        let log = logger(&config, sink);
+        Ok((config, log))
+    }
+
+    /// The candidate is in force.
+    pub(crate) fn adopt(&mut self) {
+        if let Some((config, log)) = self.candidate.take() {
+            self.producer.configure(ms(config.spool.settle), ms(config.spool.poll));
+            (self.config, self.log) = (config, log);
+        }
+        self.counters.reloads += 1;
+        self.board.parent().set_reload_refused(0);
+        self.board.reload_error().write("");
+        self.notify("READY=1\nSTATUS=delivering deltas");
+        info!(self.log, "reloaded"; "workers" => self.config.workers.count,
+            "generation" => self.machine.slots().generation);
+    }
+
+    /// The candidate is not taken.
+    pub(crate) fn refuse(&mut self, reason: &str) {
+        self.candidate = None;
+        self.counters.reload_failures += 1;
+        self.board.reload_error().write(reason);
+        self.board.parent().set_reload_refused(1);
+        self.notify("READY=1\nSTATUS=running on the old configuration: the reload was refused");
+        warn!(self.log, "reload refused, running on the old configuration"; "reason" => reason);
+    }
+}

@@ -1,0 +1,192 @@
+//! Before the first fork: the lock, the sockets, the page, the signals. Whatever is missing is
+//! told in one line, with the exit code that belongs to it, and nothing is half started.
+
+use config::{Config, Format, Level};
+use logs::Sink;
+use scoreboard::Board;
+use slog::Logger;
+use spool::{Held, Spool, SpoolLock};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use sys::clock::{now_ms, wall_ms};
+use sys::{Signal, Signals};
+
+use crate::board::Counters;
+use crate::crew::Crew;
+use crate::machine::Machine;
+use crate::producer::Producer;
+use crate::reload::plan;
+use crate::{Listeners, Parent};
+
+/// How long the children of a dead daemon are waited for.
+const ORPHANS: u64 = 10_000;
+
+/// What is to be run.
+pub struct Options {
+    /// The configuration, checked.
+    pub config: Config,
+    /// For `feed`: the names in `incoming/` to deliver, in this order, and then to end. They may
+    /// be symbolic links. There is no monitor then, and no socket.
+    pub feed: Option<Vec<OsString>>,
+}
+
+/// Why the daemon does not start.
+#[derive(Debug)]
+pub struct StartError {
+    /// The exit code: 75 somebody else has the spool or a socket, 78 the configuration does not
+    /// fit this machine, 1 anything else.
+    pub code: i32,
+    /// One line: the place, what is wrong, what to do.
+    pub message: String,
+}
+
+fn wrong(code: i32, message: String) -> StartError {
+    StartError { code, message }
+}
+
+pub(crate) fn ms(d: Duration) -> u64 {
+    d.as_millis().min(u64::MAX.into()) as u64
+}
+
+/// Where the log goes.
+pub(crate) fn sink(config: &Config) -> Result<Arc<Sink>, StartError> {
+    let sink = match &config.log.file {
+        None => Sink::stderr().map_err(|e| wrong(1, format!("standard error: {e}"))),
+        Some(path) => Sink::file(path)
+            .map_err(|e| wrong(78, format!("{}: cannot write log.file: {e}", path.display()))),
+    };
+    sink.map(Arc::new)
+}
+
+pub(crate) fn logger(config: &Config, sink: Arc<Sink>) -> Logger {
+    let level = match config.log.level {
+        Level::Error => slog::Level::Error,
+        Level::Warning => slog::Level::Warning,
+        Level::Info => slog::Level::Info,
+        Level::Debug => slog::Level::Debug,
+        Level::Trace => slog::Level::Trace,
+    };
+    let format = match config.log.format {
+        Format::Text => logs::Format::Text,
+        Format::Json => logs::Format::Json,
+    };
+    logs::logger(sink, format, level)
+}
+
+impl Parent {
+    /// Takes what a daemon needs, or says what is missing.
+    pub fn start(options: Options) -> Result<Parent, StartError> {
+        let Options { config, feed } = options;
+        let spool = Spool::at(&config.spool.dir);
+        let spool = if feed.is_some() { spool.with_links() } else { spool };
+        spool.prepare().map_err(|e| wrong(78, e.to_string()))?;
+        let lock = lock(&spool)?;
+        let listeners = if feed.is_none() { Some(listen(&config)?) } else { None };
+        let sink = sink(&config)?;
+        let log = logger(&config, Arc::clone(&sink));
+        let board = Board::new().map_err(|e| wrong(1, format!("no shared memory: {e}")))?;
+        let watched = [Signal::Hangup, Signal::Terminate, Signal::Interrupt, Signal::Child];
+        let signals = Signals::watch(&watched).map_err(|e| wrong(1, format!("signals: {e}")))?;
+        let open = spool
+            .resume(config.workers.count, wall_ms())
+            .map_err(|e| wrong(78, format!("{}: {e}", spool.active().display())))?;
+        let is_feed = feed.is_some();
+        let producer = match feed {
+            Some(names) => Producer::list(&spool, names),
+            None => Producer::folder(&spool, ms(config.spool.settle), ms(config.spool.poll)),
+        };
+        let cell = board.parent();
+        cell.set_pid(sys::pid() as u64);
+        cell.set_started(wall_ms());
+        cell.set_started_monotonic(now_ms());
+        cell.set_heartbeat(now_ms());
+        Ok(Parent {
+            machine: Machine::new(plan(&config), !is_feed),
+            config,
+            candidate: None,
+            feed: is_feed,
+            spool,
+            lock: Arc::new(lock),
+            board,
+            log,
+            sink,
+            signals,
+            listeners,
+            notifier: sys::notify::Notifier::from_environment(),
+            producer,
+            open: VecDeque::from(open),
+            active: None,
+            active_since: 0,
+            crew: Crew::default(),
+            excused: 0,
+            reason: None,
+            settled: Vec::new(),
+            counters: Counters::default(),
+        })
+    }
+}
+
+/// One daemon for one spool. The children of a dead one are about to go, and are waited for.
+fn lock(spool: &Spool) -> Result<SpoolLock, StartError> {
+    let path = spool.dir().join(".lock");
+    let by = now_ms() + ORPHANS;
+    loop {
+        match spool.lock() {
+            Ok(Ok(lock)) => return Ok(lock),
+            Ok(Err(Held::ByChildrenOf(_))) if now_ms() < by => {
+                let _ = sys::poll(&[], Some(Duration::from_millis(100)));
+            }
+            Ok(Err(Held::ByDaemon(pid))) => {
+                let message = format!(
+                    "{}: another solr-updater (pid {pid}) has this spool: stop it, or set spool.dir",
+                    path.display()
+                );
+                return Err(wrong(75, message));
+            }
+            Ok(Err(Held::ByChildrenOf(pid))) => {
+                let message = format!(
+                    "{}: children of a dead solr-updater (pid {pid}) still hold this spool: end them",
+                    path.display()
+                );
+                return Err(wrong(75, message));
+            }
+            Err(e) => return Err(wrong(78, format!("{}: cannot lock it: {e}", path.display()))),
+        }
+    }
+}
+
+fn listen(config: &Config) -> Result<Listeners, StartError> {
+    let (status, control) = (&config.monitor.status, &config.monitor.control);
+    let paths = [status.path.clone(), control.path.clone()];
+    Ok(Listeners { status: bind(status)?, control: bind(control)?, paths })
+}
+
+fn bind(socket: &config::Socket) -> Result<OwnedFd, StartError> {
+    let at = |code, message: String| wrong(code, format!("{}: {message}", socket.path.display()));
+    let group = match socket.group.as_deref() {
+        None | Some("") => None,
+        Some(name) => match sys::socket::group_id(name).map_err(|e| at(78, e.to_string()))? {
+            Some(id) => Some(id),
+            // The package makes this group; run from a checkout there is none.
+            None if name == config::DEFAULT_GROUP => None,
+            None => {
+                let message = format!("there is no group {name}: make it, or set group = \"\"");
+                return Err(at(78, message));
+            }
+        },
+    };
+    if let Some(folder) = socket.path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| at(78, format!("cannot make the socket's folder: {e}")))?;
+    }
+    sys::socket::listen(&socket.path, socket.mode, group).map_err(|e| match e.kind() {
+        io::ErrorKind::AddrInUse => {
+            at(75, format!("this socket is in use ({e}): stop who has it, or set another path"))
+        }
+        _ => at(78, format!("cannot listen there: {e}")),
+    })
+}

@@ -1,0 +1,55 @@
+//! What the parent logs: the same words for the same event.
+
+use orders::Sums;
+use slog::{Logger, error, info, warn};
+use spool::Settled;
+use std::ffi::OsStr;
+
+use crate::machine::{Tell, name};
+
+pub(crate) fn tell(log: &Logger, tell: &Tell) {
+    match tell {
+        Tell::Died { post, ended, failures } => {
+            warn!(log, "child died, replacing it"; "who" => name(*post), "ended" => %ended,
+                "in_a_row" => failures);
+        }
+        Tell::Hung { post } => {
+            error!(log, "child hangs, killing it"; "who" => name(*post));
+        }
+        Tell::NotReady { post } => {
+            error!(log, "child is not ready in time, killing it"; "who" => name(*post));
+        }
+        Tell::Overdue { post } => {
+            warn!(log, "child does not leave in time, killing it"; "who" => name(*post));
+        }
+        Tell::Refused { post, reason } => {
+            error!(log, "child cannot work, trying again later"; "who" => name(*post),
+                "reason" => reason);
+        }
+        Tell::Babble { post } => {
+            error!(log, "child says what it should not, killing it"; "who" => name(*post));
+        }
+        Tell::GivenUp { reason } => error!(log, "delta given up"; "reason" => reason),
+        Tell::NotForked { post, reason } => {
+            error!(log, "no fork, trying again later"; "who" => name(*post), "reason" => reason);
+        }
+        Tell::Fatal { reason } => error!(log, "cannot go on"; "reason" => reason),
+    }
+}
+
+pub(crate) fn settled(
+    log: &Logger,
+    delta: &OsStr,
+    settled: Settled,
+    sums: &Sums,
+    ms: u64,
+    reason: Option<&str>,
+) {
+    let delta = delta.to_string_lossy();
+    match (settled, reason) {
+        (Settled::Done, _) => info!(log, "delta settled"; "delta" => %delta, "lines" => sums.lines,
+            "docs" => sums.docs, "deletes" => sums.deletes, "rejects" => sums.rejected, "ms" => ms),
+        (Settled::Failed, reason) => error!(log, "delta failed"; "delta" => %delta,
+            "reason" => reason.unwrap_or("unknown"), "docs" => sums.docs, "rejects" => sums.rejected),
+    }
+}
