@@ -11,6 +11,7 @@ pub(crate) struct Counters {
     pub(crate) deltas: u64,
     pub(crate) reloads: u64,
     pub(crate) reload_failures: u64,
+    pub(crate) slots_most: u64,
 }
 
 impl Parent {
@@ -34,9 +35,7 @@ impl Parent {
 
     fn publish_delta(&self) {
         let cell = self.board.parent();
-        let seen =
-            self.active.as_ref().map(|c| c.seen).into_iter().chain(self.producer.oldest_seen());
-        cell.set_oldest_seen(seen.min().unwrap_or(0));
+        cell.set_oldest_seen(self.producer.oldest_seen().unwrap_or(0));
         if let (Some(claim), Some(delta)) = (&self.active, self.machine.delta()) {
             cell.set_active_bytes(claim.bytes);
             cell.set_active_since(self.active_since);

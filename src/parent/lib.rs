@@ -315,6 +315,10 @@ impl Parent {
             Ok(pair) => pair,
             Err(e) => return self.not_forked(child, format!("no pipe: {e}")),
         };
+        if let Post::Worker(slot) = post {
+            self.counters.slots_most = self.counters.slots_most.max(u64::from(slot) + 1);
+            self.board.parent().set_slots_most(self.counters.slots_most);
+        }
         match sys::fork() {
             Ok(Fork::Parent(process)) => {
                 self.crew.hire(child, post, generation, process, ours);

@@ -136,6 +136,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "two threads play the two processes")]
     fn a_reader_never_sees_half_a_write() {
         let page = words(Latch::<16>::WORDS);
         std::thread::scope(|scope| {

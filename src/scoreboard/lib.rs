@@ -183,10 +183,12 @@ impl Board {
         self.worker_cells().fold(Counts::default(), |sum, cell| sum.plus(cell.tally().total()))
     }
 
-    /// Every worker's part, of both generations.
-    pub fn worker_cells(&self) -> impl Iterator<Item = WorkerCell> {
+    /// The part of every worker there ever was, of both generations. (Cells that nobody has
+    /// written to are not touched, or the page would take memory for them.)
+    pub fn worker_cells(&self) -> impl Iterator<Item = WorkerCell> + use<> {
         let this = *self;
-        (0..2).flat_map(move |generation| (0..SLOTS).map(move |slot| this.worker(generation, slot)))
+        let most = (self.parent().slots_most() as usize).min(SLOTS);
+        (0..2).flat_map(move |generation| (0..most).map(move |slot| this.worker(generation, slot)))
     }
 }
 
@@ -245,7 +247,7 @@ impl ParentCell {
         14 worker_hangs set_worker_hangs;
         /// Deltas settled since the start.
         15 deltas set_deltas;
-        /// When the oldest unsettled delta was first seen, milliseconds since 1970; 0: none waits.
+        /// When the oldest delta that waits was first seen, milliseconds since 1970; 0: none waits.
         16 oldest_seen set_oldest_seen;
         /// The active delta's claim number, 0 while there is none.
         17 claim set_claim;
@@ -265,6 +267,8 @@ impl ParentCell {
         24 active_seen set_active_seen;
         /// Why the parent cannot use its spool at present: 0 all is well, else an errno.
         25 spool_error set_spool_error;
+        /// The most slots that any generation had: nothing was ever written beyond.
+        27 slots_most set_slots_most;
         /// 1 while no delta is begun because one has failed (`on_failed = "stop"`).
         26 holding set_holding;
     }
@@ -397,7 +401,7 @@ impl WorkerCell {
     }
 
     /// All its post threads' parts.
-    pub fn posters(&self) -> impl Iterator<Item = PosterCell> {
+    pub fn posters(&self) -> impl Iterator<Item = PosterCell> + use<> {
         let this = *self;
         (0..POSTERS).map(move |n| this.poster(n))
     }

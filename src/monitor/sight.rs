@@ -1,0 +1,325 @@
+//! What the monitor sees: the status document, put together from the scoreboard and the folders.
+//!
+//! Whatever a killed or scribbling process left on the page is a number to be shown, never one to
+//! be trusted with an index, a length or a sum that could overflow.
+
+use config::{Config, Limits as Pair};
+use scoreboard::{Board, Counts, PosterCell, Trouble, WorkerCell, WorkerState as Doing};
+use spool::Spool;
+use status::{
+    Active, Document, Health, Incoming, Limits, Memory, Monitor, Parent, Rates as Speeds, Reason,
+    Rejected, Severity, Solr, State, Thresholds, Totals, Worker, WorkerState, code,
+};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+use sys::clock::{now_ms, wall_ms};
+
+use crate::folders::{Folders, Found};
+use crate::rates::Rates;
+
+const PROGRAM: &str = concat!("solr-updater ", env!("CARGO_PKG_VERSION"));
+
+pub(crate) struct Sight {
+    config: Config,
+    spool: Spool,
+    board: Board,
+    folders: Folders,
+    rates: Rates,
+    memory: Memory,
+}
+
+/// What stands on the page for one slot, both generations' cells together.
+struct Place {
+    counts: Counts,
+    posts: u64,
+    retries: u64,
+    bytes_posted: u64,
+}
+
+/// Seconds from one monotonic moment to a later one.
+fn age_s(now: u64, then: u64) -> f64 {
+    now.saturating_sub(then) as f64 / 1000.0
+}
+
+impl Sight {
+    pub(crate) fn new(config: Config, spool: Spool, board: Board) -> Sight {
+        Sight {
+            config,
+            spool,
+            board,
+            folders: Folders::default(),
+            rates: Rates::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// Whether a delta is active.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.board.parent().claim() != 0
+    }
+
+    /// Takes a sample for the rates.
+    pub(crate) fn look(&mut self) {
+        let totals = self.board.totals();
+        let claim = self.board.parent().claim();
+        let docs = totals.docs.wrapping_add(totals.deletes);
+        self.rates.take(now_ms(), docs, claim, self.bytes_done(claim));
+    }
+
+    /// Everything, now.
+    pub(crate) fn document(&mut self) -> Document {
+        let found = self.folders.look(&self.spool).clone();
+        let (now, wall) = (now_ms(), wall_ms());
+        let cell = self.board.parent();
+        let workers = (0..self.slots()).map(|slot| self.worker(slot, now)).collect();
+        let totals = self.totals();
+        let docs = totals.docs.wrapping_add(totals.deletes);
+        let thresholds = thresholds(&self.config);
+        let mut document = Document {
+            version: status::VERSION,
+            program: PROGRAM.into(),
+            state: self.state(),
+            time: status::rfc3339(wall / 1000),
+            health: Health::new(Vec::new(), thresholds.clone()),
+            parent: self.parent(now),
+            monitor: Monitor { pid: sys::pid() as u32, restarts: cell.monitor_restarts() },
+            spool: self.spool(&found, now, wall),
+            workers,
+            rates: Speeds {
+                docs_per_s_10s: self.rates.docs_per_s(10_000, now, docs),
+                docs_per_s_60s: self.rates.docs_per_s(60_000, now, docs),
+            },
+            totals,
+            solr: self.solr(now),
+        };
+        let mut reasons = status::health(&document, &thresholds);
+        self.add_what_the_document_does_not_say(&found, &mut reasons);
+        self.memory.remember(&mut reasons, &document.time);
+        document.health = Health::new(reasons, thresholds);
+        document
+    }
+
+    fn slots(&self) -> usize {
+        (self.board.parent().slots() as usize).min(scoreboard::SLOTS)
+    }
+
+    fn state(&self) -> State {
+        let cell = self.board.parent();
+        if cell.draining() != 0 {
+            State::Draining
+        } else if cell.paused() != 0 {
+            State::Paused
+        } else if cell.holding() != 0 {
+            State::Holding
+        } else {
+            State::Running
+        }
+    }
+
+    fn parent(&self, now: u64) -> Parent {
+        let cell = self.board.parent();
+        // Asked of the kernel, not of the parent: it may stand still.
+        let tasks = std::fs::metadata(format!("/proc/{}/task", cell.pid())).ok();
+        let threads = tasks.and_then(|t| t.nlink().checked_sub(2)).filter(|n| *n > 0);
+        let refused = cell.reload_refused() != 0;
+        Parent {
+            pid: cell.pid() as u32,
+            threads: threads.map(|n| n as u32),
+            started: status::rfc3339(cell.started() / 1000),
+            uptime_s: age_s(now, cell.started_monotonic()),
+            heartbeat_age_s: age_s(now, cell.heartbeat()),
+            generation: cell.generation(),
+            config: self.config.path.display().to_string(),
+            reloads: cell.reloads(),
+            reload_failures: cell.reload_failures(),
+            last_reload_error: refused.then(|| self.board.reload_error().read()),
+        }
+    }
+
+    fn spool(&self, found: &Found, now: u64, wall: u64) -> status::Spool {
+        let cell = self.board.parent();
+        // The monitor may be younger than what waits; the parent knows.
+        let told = Some(cell.oldest_seen()).filter(|seen| *seen != 0);
+        let oldest = found.oldest_seen.map(|seen| told.map_or(seen, |told| told.min(seen)));
+        let active = self.active(now, wall);
+        status::Spool {
+            dir: self.spool.dir().display().to_string(),
+            incoming: Incoming {
+                files: found.incoming_files,
+                bytes: found.incoming_bytes,
+                oldest_age_s: oldest.map(|seen| age_s(wall, seen)),
+            },
+            ignored: found.ignored,
+            failed: found.failed,
+            rejected: Rejected { files: found.rejected_files, lines: found.rejected_lines },
+            active_files: active.is_some().into(),
+            active,
+        }
+    }
+
+    fn active(&self, now: u64, wall: u64) -> Option<Active> {
+        let cell = self.board.parent();
+        let claim = Some(cell.claim()).filter(|claim| *claim != 0)?;
+        let bytes = cell.active_bytes();
+        let bytes_done = self.bytes_done(claim).min(bytes);
+        Some(Active {
+            name: self.board.active_name().read(),
+            bytes,
+            bytes_done,
+            age_s: age_s(wall, cell.active_seen()),
+            eta_s: self.rates.eta_s(now, claim, bytes_done, bytes),
+        })
+    }
+
+    /// How far the delta is: the mean of its shares' marks.
+    fn bytes_done(&self, claim: u64) -> u64 {
+        let mut marks = BTreeMap::new();
+        for tally in self.board.worker_cells().map(|cell| cell.tally()) {
+            if claim != 0 && tally.claim == claim {
+                let mark = marks.entry(tally.share).or_insert(0);
+                *mark = tally.offset.max(*mark);
+            }
+        }
+        let shares = self.board.parent().shares().max(1);
+        let sum = marks.values().fold(0u128, |sum, mark| sum + u128::from(*mark));
+        (sum / u128::from(shares)).min(u64::MAX.into()) as u64
+    }
+
+    // --- workers --------------------------------------------------------------------------------
+
+    fn place(&self, slot: usize) -> Place {
+        let cells = [self.board.worker(0, slot), self.board.worker(1, slot)];
+        let sum = |get: fn(&PosterCell) -> u64| {
+            let posters = cells.iter().flat_map(WorkerCell::posters);
+            posters.map(|p| get(&p)).fold(0u64, u64::wrapping_add)
+        };
+        Place {
+            counts: cells[0].tally().total().plus(cells[1].tally().total()),
+            posts: sum(PosterCell::posts),
+            retries: sum(PosterCell::retries),
+            bytes_posted: sum(PosterCell::bytes_posted),
+        }
+    }
+
+    fn worker(&self, slot: usize, now: u64) -> Worker {
+        let seat = self.board.slot(slot);
+        let cell = self.board.worker(seat.generation(), slot);
+        let place = self.place(slot);
+        let pid = Some(seat.pid() as u32).filter(|pid| *pid != 0);
+        let state = match (pid, cell.state()) {
+            (None, _) => WorkerState::Dead,
+            (_, Doing::Idle) => WorkerState::Idle,
+            (_, Doing::Converting) => WorkerState::Converting,
+            (_, Doing::Posting) => WorkerState::Posting,
+            (_, Doing::BackingOff) => WorkerState::BackingOff,
+        };
+        Worker {
+            slot: slot as u32,
+            pid,
+            generation: seat.generation(),
+            state,
+            heartbeat_age_s: age_s(now, cell.heartbeat()),
+            restarts: seat.restarts(),
+            lines: place.counts.lines,
+            docs: place.counts.docs,
+            rejected: place.counts.rejected,
+            posts: place.posts,
+            retries: place.retries,
+            in_flight: cell.in_flight(),
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        let counts = self.board.totals();
+        let parent = self.board.parent();
+        let most = (parent.slots_most() as usize).min(scoreboard::SLOTS);
+        let places: Vec<Place> = (0..most).map(|slot| self.place(slot)).collect();
+        let sum = |get: fn(&Place) -> u64| places.iter().map(get).fold(0u64, u64::wrapping_add);
+        Totals {
+            deltas: parent.deltas(),
+            lines: counts.lines,
+            docs: counts.docs,
+            deletes: counts.deletes,
+            skipped: counts.skipped,
+            rejected: counts.rejected,
+            superseded: counts.superseded,
+            duplicate_ids: counts.duplicate_ids,
+            posts: sum(|p| p.posts),
+            retries: sum(|p| p.retries),
+            bytes_read: counts.bytes_read,
+            bytes_posted: sum(|p| p.bytes_posted),
+            worker_deaths: parent.worker_deaths(),
+            worker_hangs: parent.worker_hangs(),
+        }
+    }
+
+    // --- Solr -----------------------------------------------------------------------------------
+
+    /// The post threads of the generation at work.
+    fn posters(&self) -> Vec<PosterCell> {
+        let generation = self.board.parent().generation();
+        (0..self.slots()).flat_map(|slot| self.board.worker(generation, slot).posters()).collect()
+    }
+
+    fn solr(&self, now: u64) -> Solr {
+        let posters = self.posters();
+        let last_ok = posters.iter().map(PosterCell::last_ok).max().unwrap_or(0);
+        let latest = posters.iter().max_by_key(|p| p.last_trouble());
+        let trouble = latest.filter(|p| p.last_trouble() > last_ok);
+        let began = if self.is_busy() { self.board.parent().active_since() } else { 0 };
+        let since = last_ok.max(began);
+        let reachable = match trouble.map(PosterCell::trouble) {
+            Some(Trouble::Passing) => Some(false),
+            Some(Trouble::Standing | Trouble::None) => Some(true),
+            None => (last_ok != 0).then_some(true),
+        };
+        Solr {
+            collection: self.config.solr.collection.clone(),
+            reachable,
+            last_ok_age_s: (since != 0).then(|| age_s(now, since)),
+            last_error: trouble.map(|p| p.last_error().read()),
+            leaders: BTreeMap::new(),
+        }
+    }
+
+    fn add_what_the_document_does_not_say(&self, found: &Found, reasons: &mut Vec<Reason>) {
+        // What does not pass by itself is not waited for: no such collection, no right to write.
+        let posters = self.posters();
+        let standing =
+            |p: &&PosterCell| p.trouble() == Trouble::Standing && p.last_trouble() > p.last_ok();
+        if let Some(poster) = posters.iter().find(standing) {
+            reasons.retain(|r| r.code != code::SOLR);
+            let words = format!("Solr takes nothing: {}", poster.last_error().read());
+            reasons.push(Reason::new(code::SOLR, Severity::Critical, words));
+        }
+        let parent = self.board.parent();
+        if let Some(error) = &found.error {
+            let words = format!("the spool cannot be read: {error}");
+            reasons.push(Reason::new(code::SPOOL, Severity::Critical, words));
+        } else if parent.spool_error() != 0 {
+            let error = std::io::Error::from_raw_os_error(parent.spool_error() as i32);
+            let words = format!("the parent cannot use the spool: {error}");
+            reasons.push(Reason::new(code::SPOOL, Severity::Critical, words));
+        }
+        let cells = self.board.worker_cells().map(|cell| cell.log_dropped());
+        let dropped = cells.fold(parent.log_dropped(), u64::wrapping_add);
+        if dropped != 0 {
+            let words =
+                format!("{dropped} log lines lost: standard error or log.file takes no more");
+            reasons.push(Reason::new(code::LOG, Severity::Warning, words));
+        }
+    }
+}
+
+fn thresholds(config: &Config) -> Thresholds {
+    let seconds = |pair: &Pair<Duration>| {
+        Limits::new(pair.warning.as_secs_f64(), pair.critical.as_secs_f64())
+    };
+    Thresholds {
+        lag: seconds(&config.health.lag),
+        solr: seconds(&config.health.solr),
+        rejected: Limits::new(config.health.rejected.warning, config.health.rejected.critical),
+        stall: seconds(&config.health.stall),
+    }
+}
