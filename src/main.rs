@@ -1,2 +1,104 @@
-//! The command line.
-fn main() {}
+//! The command line, and what becomes of it. Everything that runs before a fork lives in `parent`;
+//! here is only who plays which role.
+
+mod ask;
+mod cli;
+mod feed;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use config::Config;
+use parent::{Options, Outcome, Parent, Role};
+use std::process::ExitCode;
+
+/// The configuration is wrong, or its spool cannot be used (sysexits.h: EX_CONFIG).
+const CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let code = match &cli.command {
+        Command::Run => run(&cli),
+        Command::Check { solr } => check(&cli, *solr),
+        Command::Feed(what) => feed::feed(&cli, what),
+        Command::Status { json } => ask::status(&cli, *json),
+        Command::Reload => ask::reload(&cli),
+        Command::Stop => ask::stop(&cli),
+    };
+    code.unwrap_or_else(|trouble| {
+        eprintln!("{}", trouble.message);
+        ExitCode::from(trouble.code)
+    })
+}
+
+/// Why a command did not do what it should.
+struct Trouble {
+    code: u8,
+    /// What happened and what to do; a line for each mistake.
+    message: String,
+}
+
+impl Trouble {
+    fn new(code: u8, message: impl Into<String>) -> Trouble {
+        Trouble { code, message: format!("solr-updater: {}", message.into()) }
+    }
+}
+
+fn load(cli: &Cli) -> Result<Config, Trouble> {
+    config::load(cli.config()).map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.to_string() })
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Trouble> {
+    let outcome = deliver(Options { config: load(cli)?, feed: None })?;
+    match outcome.reason {
+        Some(reason) => Err(Trouble::new(outcome.code as u8, reason)),
+        None => Ok(ExitCode::from(outcome.code as u8)),
+    }
+}
+
+/// Runs parent, workers and monitor. Only the parent returns.
+fn deliver(options: Options) -> Result<Outcome, Trouble> {
+    let parent = Parent::start(options).map_err(|e| Trouble::new(e.code as u8, e.message))?;
+    match parent.run() {
+        Role::Parent(outcome) => Ok(outcome),
+        Role::Worker(seat) => sys::role(move || {
+            // Held until the process is gone: while a child lives, the spool is not free.
+            let _lock = seat.lock;
+            worker::run(worker::Seat {
+                config: seat.config,
+                spool: seat.spool,
+                board: seat.board,
+                generation: seat.generation,
+                slot: seat.slot,
+                pipe: seat.pipe,
+                log: seat.log,
+                newborn: seat.newborn,
+                patience: if seat.feed { worker::Patience::Feed } else { worker::Patience::Daemon },
+            })
+        }),
+        Role::Monitor(seat) => sys::role(move || {
+            let _lock = seat.lock;
+            monitor::run(monitor::Seat {
+                config: seat.config,
+                spool: seat.spool,
+                board: seat.board,
+                pipe: seat.pipe,
+                status: seat.status,
+                control: seat.control,
+                log: seat.log,
+                newborn: seat.newborn,
+            })
+        }),
+    }
+}
+
+fn check(cli: &Cli, solr: bool) -> Result<ExitCode, Trouble> {
+    let path = cli.config();
+    let config = config::load(path)
+        .map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.with_carets() })?;
+    println!("{}: the configuration is right", path.display());
+    if solr {
+        worker::probe(&config).map_err(|reason| Trouble::new(1, reason))?;
+        println!("{}: collection {} takes updates", config.solr.urls.join(", "), config.solr.collection);
+    }
+    Ok(ExitCode::SUCCESS)
+}

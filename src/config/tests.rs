@@ -799,6 +799,7 @@ fn what_is_not_utf_8_is_told_at_its_place() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test may run a program")]
 fn what_is_no_readable_file_is_told_without_a_place_and_without_waiting() {
     let nothing = Scratch::path("nothing");
     assert_eq!(nothing.said(), "F: there is no such file: write it, or name another with --config");

@@ -74,8 +74,8 @@ impl Serializer for Object {
     }
 }
 
-/// `2026-11-23T05:36:44.123Z` of milliseconds since 1970.
-fn time(ms: u64) -> String {
+/// This is a moment as RFC 3339 has it, `2026-11-23T05:36:44.123Z`, of milliseconds since 1970.
+pub fn time(ms: u64) -> String {
     let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
     // Days to a date of the Gregorian calendar, by eras of 400 years counted from 1 March
     // (Howard Hinnant, "chrono-compatible low-level date algorithms").

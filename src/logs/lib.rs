@@ -10,6 +10,7 @@ use slog::{Drain, Level, Logger, OwnedKVList, Record};
 use std::io::{self, Write};
 use std::sync::Arc;
 
+pub use json::time;
 pub use slog;
 pub use sys::sink::Sink;
 

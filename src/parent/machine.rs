@@ -126,7 +126,8 @@ enum Life {
 struct Child {
     post: Post,
     life: Life,
-    born: u64,
+    /// When it said that it was ready.
+    ready: Option<u64>,
     /// Since when it has had something to do.
     busy: Option<u64>,
 }
@@ -309,7 +310,8 @@ impl Machine {
                 self.next_child += 1;
                 slot.holder = Some(child);
                 let life = Life::Starting(now + START);
-                self.children.insert(child, Child { post: slot.post, life, born: now, busy: None });
+                self.children
+                    .insert(child, Child { post: slot.post, life, ready: None, busy: None });
                 todo.push(Action::Fork { child, post: slot.post, generation });
             }
         }
@@ -370,7 +372,8 @@ impl Machine {
             self.gone(child);
             return;
         }
-        let (post, lived) = (c.post, now.saturating_sub(c.born));
+        let (post, ready) = (c.post, c.ready);
+        let lived = ready.map_or(0, |since| now.saturating_sub(since));
         let failures = match self.slots.of(child) {
             Some(slot) => slot.vacate(now, lived),
             None => 0,
@@ -406,10 +409,10 @@ impl Machine {
         self.askers.retain(|a| a.monitor != child);
     }
 
-    fn ready(&mut self, child: ChildId, todo: &mut Vec<Action>) {
+    fn ready(&mut self, child: ChildId, now: u64, todo: &mut Vec<Action>) {
         let Some(c) = self.children.get_mut(&child) else { return };
         if matches!(c.life, Life::Starting(_)) {
-            c.life = Life::Ready;
+            (c.life, c.ready) = (Life::Ready, Some(now));
         }
         if self.phase == Phase::Starting && self.all_ready(&self.slots) {
             self.phase = Phase::Running;
@@ -442,7 +445,7 @@ impl Machine {
     fn report(&mut self, child: ChildId, report: Report, now: u64, todo: &mut Vec<Action>) {
         let fits = |delta: &Option<Delta>, claim| delta.as_ref().is_some_and(|d| d.claim == claim);
         let believed = match report {
-            Report::Ready => return self.ready(child, todo),
+            Report::Ready => return self.ready(child, now, todo),
             Report::Refused(reason) => return self.refused(child, reason, now, todo),
             Report::ShareDone { claim, share } => {
                 let delta = self.delta.as_mut().filter(|d| d.claim == claim);
@@ -495,7 +498,7 @@ impl Machine {
 
     fn plea(&mut self, child: ChildId, plea: Plea, now: u64, todo: &mut Vec<Action>) {
         match plea {
-            Plea::Ready => self.ready(child, todo),
+            Plea::Ready => self.ready(child, now, todo),
             Plea::Refused(reason) => self.refused(child, reason, now, todo),
             Plea::Command { number, command: Command::Stop } => {
                 todo.push(Action::Answer { child, answer: Answer { number, result: Ok(()) } });
@@ -699,3 +702,7 @@ pub(crate) fn name(post: Post) -> String {
         Post::Monitor => "the monitor".into(),
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

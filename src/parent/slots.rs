@@ -14,7 +14,7 @@ pub(crate) enum Post {
     Monitor,
 }
 
-/// A child that has lived so long is not in a crash loop, in milliseconds.
+/// A child that has lived so long after it was ready is not in a crash loop, in milliseconds.
 const WELL: u64 = 10_000;
 const FIRST_WAIT: u64 = 100;
 const LONGEST_WAIT: u64 = 30_000;
@@ -37,7 +37,7 @@ impl Slot {
         Slot { post, holder: None, failures: 0, due: 0, restarts: 0 }
     }
 
-    /// Its holder has died, after `lived` milliseconds. Answers how often that was in a row.
+    /// Its holder has died, `lived` milliseconds after it was ready. Answers how often that was in a row.
     pub(crate) fn vacate(&mut self, now: u64, lived: u64) -> u32 {
         self.holder = None;
         self.restarts += 1;

@@ -8,7 +8,6 @@
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, ForkResult};
 use std::ffi::CString;
 use std::io::{self, Write};
@@ -204,17 +203,23 @@ impl std::fmt::Display for Ended {
 /// The next child that has ended, if there is one. Never waits. Fifty deaths at once are one
 /// SIGCHLD, so call it until it answers `None`.
 pub fn reap() -> Option<(i32, Ended)> {
+    // Not nix's waitpid: it answers EINVAL for a child that a real-time signal killed, when that
+    // child is reaped already, and its death would never be heard of.
+    let mut status = 0;
     loop {
-        return match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => Some((pid.as_raw(), Ended::Exited(code))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                Some((pid.as_raw(), Ended::Killed(signal as i32)))
+        // SAFETY: `status` is ours and lives until the call is over.
+        match Errno::result(unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) }) {
+            Ok(0) => return None,
+            Ok(pid) if libc::WIFEXITED(status) => {
+                return Some((pid, Ended::Exited(libc::WEXITSTATUS(status))));
             }
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => None,
+            Ok(pid) if libc::WIFSIGNALED(status) => {
+                return Some((pid, Ended::Killed(libc::WTERMSIG(status))));
+            }
             // A stopped child is not a dead child; a signal is no answer.
             Ok(_) | Err(Errno::EINTR) => continue,
-            Err(_) => None,
-        };
+            Err(_) => return None, // ECHILD: there are no children
+        }
     }
 }
 

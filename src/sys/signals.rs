@@ -53,11 +53,13 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Registers for these signals.
+    /// Registers for these signals, and opens them: whoever started this process may have had them
+    /// blocked, and a mask is inherited.
     pub fn watch(signals: &[Signal]) -> io::Result<Signals> {
         let flags = nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK;
         let (pipe, wake) = nix::unistd::pipe2(flags)?;
         let mut this = Signals { pipe, watched: Vec::new(), registered: Vec::new() };
+        let mut opened = SigSet::empty();
         for signal in signals {
             let raised = Arc::new(AtomicBool::new(false));
             // The flag first: the byte must never be seen before it.
@@ -66,7 +68,10 @@ impl Signals {
             let id = low_level::pipe::register(signal.number(), wake.try_clone()?)?;
             this.registered.push(id);
             this.watched.push((*signal, raised));
+            let number = nix::sys::signal::Signal::try_from(signal.number())?;
+            opened.add(number);
         }
+        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&opened), None)?;
         Ok(this)
     }
 

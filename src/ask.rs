@@ -1,0 +1,144 @@
+//! Commands that ask a running daemon, over its sockets: one line there, one line back.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use status::Answer;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::Trouble;
+use crate::cli::Cli;
+
+/// An answer is no longer than this, in bytes.
+const LONGEST: u64 = 16 * 1024 * 1024;
+/// Questions are answered at once, or the daemon is not well.
+const QUESTION: Duration = Duration::from_secs(10);
+/// A new generation has 30 s to be ready, and the last one may still be leaving.
+const RELOAD: Duration = Duration::from_secs(120);
+
+pub(crate) fn status(cli: &Cli, json: bool) -> Result<ExitCode, Trouble> {
+    let mut daemon = Daemon::at(socket(cli, Which::Status), QUESTION)?;
+    let line = daemon.ask("status")?;
+    match Answer::parse(&line) {
+        Ok(Answer::Status(_)) if json => {
+            // As the daemon said it, members that are not known here included.
+            #[derive(Deserialize)]
+            struct WithStatus<'a> {
+                #[serde(borrow)]
+                status: &'a RawValue,
+            }
+            let answer: WithStatus = serde_json::from_slice(&line).map_err(|e| daemon.unreadable(e))?;
+            print(&format!("{}\n", answer.status))
+        }
+        Ok(Answer::Status(document)) => print(&status::page(&document)),
+        Ok(Answer::Refused(failure)) => Err(Trouble::new(1, failure.message)),
+        Ok(Answer::Health(_) | Answer::Done) => Err(daemon.unreadable("not a status")),
+        Err(e) => Err(daemon.unreadable(e)),
+    }
+}
+
+pub(crate) fn reload(cli: &Cli) -> Result<ExitCode, Trouble> {
+    Daemon::at(socket(cli, Which::Control), RELOAD)?.command("reload")?;
+    print("reloaded\n")
+}
+
+pub(crate) fn stop(cli: &Cli) -> Result<ExitCode, Trouble> {
+    let mut daemon = Daemon::at(socket(cli, Which::Control), RELOAD)?;
+    daemon.command("stop")?;
+    // The connection ends when the daemon does.
+    let _ = daemon.stream.get_ref().set_read_timeout(None);
+    let mut rest = Vec::new();
+    let _ = daemon.stream.read_to_end(&mut rest);
+    print("stopped\n")
+}
+
+fn print(text: &str) -> Result<ExitCode, Trouble> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // `| head` has seen enough.
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(e) => Err(Trouble::new(1, format!("standard output: {e}"))),
+    }
+}
+
+enum Which {
+    Status,
+    Control,
+}
+
+/// `--socket`, else the configuration's, else the default: a configuration that cannot be read
+/// does not keep anybody from asking a daemon that runs.
+fn socket(cli: &Cli, which: Which) -> PathBuf {
+    if let Some(path) = &cli.socket {
+        return path.clone();
+    }
+    match (config::load(cli.config()), which) {
+        (Ok(config), Which::Status) => config.monitor.status.path,
+        (Ok(config), Which::Control) => config.monitor.control.path,
+        (Err(_), Which::Status) => config::DEFAULT_STATUS_SOCKET.into(),
+        (Err(_), Which::Control) => config::DEFAULT_CONTROL_SOCKET.into(),
+    }
+}
+
+struct Daemon {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl Daemon {
+    fn at(path: PathBuf, patience: Duration) -> Result<Daemon, Trouble> {
+        let stream = UnixStream::connect(&path).map_err(|e| nobody(&path, &e))?;
+        let limits = [stream.set_read_timeout(Some(patience)), stream.set_write_timeout(Some(patience))];
+        match limits.into_iter().find_map(Result::err) {
+            Some(e) => Err(nobody(&path, &e)),
+            None => Ok(Daemon { path, stream: BufReader::new(stream) }),
+        }
+    }
+
+    fn ask(&mut self, words: &str) -> Result<Vec<u8>, Trouble> {
+        let mut line = Vec::new();
+        self.stream
+            .get_mut()
+            .write_all(format!("{words}\n").as_bytes())
+            .and_then(|()| (&mut self.stream).take(LONGEST).read_until(b'\n', &mut line))
+            .map_err(|e| match e.kind() {
+                ErrorKind::WouldBlock => {
+                    let message = "the daemon does not answer: is it stopped, or its monitor?";
+                    Trouble::new(1, format!("{}: {message}", self.path.display()))
+                }
+                _ => nobody(&self.path, &e),
+            })?;
+        match line.ends_with(b"\n") {
+            true => Ok(line),
+            false => Err(self.unreadable("it ends in the middle")),
+        }
+    }
+
+    fn command(&mut self, words: &str) -> Result<(), Trouble> {
+        let line = self.ask(words)?;
+        match Answer::parse(&line) {
+            Ok(Answer::Done) => Ok(()),
+            Ok(Answer::Refused(failure)) => Err(Trouble::new(1, failure.message)),
+            Ok(Answer::Status(_) | Answer::Health(_)) => Err(self.unreadable("not an answer to it")),
+            Err(e) => Err(self.unreadable(e)),
+        }
+    }
+
+    fn unreadable(&self, why: impl std::fmt::Display) -> Trouble {
+        Trouble::new(1, format!("{}: the answer cannot be read: {why}", self.path.display()))
+    }
+}
+
+fn nobody(path: &Path, e: &std::io::Error) -> Trouble {
+    let remedy = match e.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            "no daemon runs there: start it, or name its socket with --socket"
+        }
+        ErrorKind::PermissionDenied => "you may not: ask as a user who may use this socket",
+        _ => "the daemon cannot be asked",
+    };
+    Trouble::new(1, format!("{}: {e}: {remedy}", path.display()))
+}

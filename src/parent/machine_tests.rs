@@ -1,0 +1,430 @@
+//! The machine, driven by a world that does what it is told, or dies at any moment.
+
+use super::*;
+use std::collections::BTreeSet;
+
+const PLAN: Plan = Plan { workers: 2, stop_timeout: 25_000, stop_on_failed: false };
+
+/// Children as the machine sees them: what it told them, and what they have in hand.
+struct World {
+    machine: Machine,
+    now: u64,
+    /// Living children: post, generation, whether their pipe is closed.
+    alive: BTreeMap<ChildId, (Post, u64, bool)>,
+    /// What living workers have been told to do.
+    work: BTreeMap<ChildId, Order>,
+    answers: Vec<(ChildId, Answer)>,
+    told: Vec<Tell>,
+    configure: bool,
+    settle: Option<Settled>,
+    settled: Vec<(u64, Settled)>,
+    adopted: u32,
+    refused: Vec<String>,
+    ready: bool,
+    exit: Option<i32>,
+}
+
+impl World {
+    fn new(plan: Plan) -> World {
+        let mut world = World {
+            machine: Machine::new(plan, true),
+            now: 1_000,
+            alive: BTreeMap::new(),
+            work: BTreeMap::new(),
+            answers: Vec::new(),
+            told: Vec::new(),
+            configure: false,
+            settle: None,
+            settled: Vec::new(),
+            adopted: 0,
+            refused: Vec::new(),
+            ready: false,
+            exit: None,
+        };
+        world.step(Event::Time);
+        world
+    }
+
+    /// One that is up and running.
+    fn running(plan: Plan) -> World {
+        let mut world = World::new(plan);
+        world.all_ready();
+        assert!(world.ready);
+        world
+    }
+
+    fn step(&mut self, event: Event) {
+        for action in self.machine.step(event, self.now) {
+            match action {
+                Action::Fork { child, post, generation } => {
+                    let double =
+                        self.alive.values().any(|(p, g, _)| (*p, *g) == (post, generation));
+                    assert!(!double, "two in {post:?} of generation {generation}");
+                    self.alive.insert(child, (post, generation, false));
+                }
+                Action::Send { child, order } => self.take(child, order),
+                Action::Answer { child, answer } => self.answers.push((child, answer)),
+                Action::Close { child } => {
+                    self.alive.get_mut(&child).expect("closed, but not alive").2 = true;
+                }
+                Action::Kill { child } => assert!(self.alive.contains_key(&child)),
+                Action::Configure => self.configure = true,
+                Action::Adopt => self.adopted += 1,
+                Action::Refuse { reason } => self.refused.push(reason),
+                Action::Settle { settled, .. } => {
+                    assert!(self.work.is_empty(), "settled while {:?}", self.work);
+                    self.settle = Some(settled);
+                }
+                Action::Ready => self.ready = true,
+                Action::Tell(tell) => self.told.push(tell),
+                Action::Exit { code } => {
+                    assert!(self.alive.is_empty(), "ended before its children");
+                    self.exit = Some(code);
+                }
+            }
+        }
+    }
+
+    /// A worker takes an order. No share may be in two living hands.
+    fn take(&mut self, child: ChildId, order: Order) {
+        let (_, _, closed) = self.alive[&child];
+        assert!(!closed, "sent to one that was told to leave");
+        if let Order::Abandon { .. } = order {
+            return;
+        }
+        let double = self.work.values().any(|o| *o == order);
+        assert!(!double, "{order:?} is in two hands");
+        let before = self.work.insert(child, order);
+        assert_eq!(before, None, "one worker, two orders");
+    }
+
+    fn die(&mut self, child: ChildId) {
+        self.alive.remove(&child);
+        self.work.remove(&child);
+        self.step(Event::Reaped { child, ended: Ended::Killed(9) });
+    }
+
+    fn say_ready(&mut self, child: ChildId) {
+        match self.alive[&child].0 {
+            Post::Worker(_) => self.step(Event::Report { child, report: Report::Ready }),
+            Post::Monitor => self.step(Event::Plea { child, plea: Plea::Ready }),
+        }
+    }
+
+    fn all_ready(&mut self) {
+        for child in self.alive.keys().copied().collect::<Vec<_>>() {
+            self.say_ready(child);
+        }
+    }
+
+    /// What those do that were told to leave.
+    fn leavers_leave(&mut self) {
+        let leavers: Vec<_> = self.alive.iter().filter(|(_, a)| a.2).map(|(id, _)| *id).collect();
+        leavers.into_iter().for_each(|child| self.die(child));
+    }
+
+    /// A worker does what it was told.
+    fn work(&mut self, child: ChildId) {
+        match self.work.remove(&child) {
+            Some(Order::Deal(s)) => {
+                let report = Report::ShareDone { claim: s.claim, share: s.share };
+                self.step(Event::Report { child, report });
+            }
+            Some(Order::Finish(f)) => {
+                let report = Report::Finished { claim: f.claim, sums: Sums::default() };
+                self.step(Event::Report { child, report });
+            }
+            Some(Order::Abandon { .. }) | None => {}
+        }
+    }
+
+    fn worker(&self, slot: u32) -> ChildId {
+        self.machine.slots().worker(slot).expect("somebody sits there")
+    }
+
+    fn monitor(&self) -> ChildId {
+        let generation = self.machine.slots().generation;
+        let of = |a: &(Post, u64, bool)| a.0 == Post::Monitor && a.1 == generation;
+        *self.alive.iter().find(|(_, a)| of(a)).expect("a monitor").0
+    }
+
+    fn reload(&mut self, number: u64) {
+        let child = self.monitor();
+        let plea = Plea::Command { number, command: Command::Reload };
+        self.step(Event::Plea { child, plea });
+    }
+
+    fn deliver(&mut self, claim: u64) {
+        self.step(Event::Claimed { claim, shares: PLAN.workers });
+        self.finish(claim);
+    }
+
+    fn finish(&mut self, claim: u64) {
+        for _ in 0..10 {
+            self.alive.keys().copied().collect::<Vec<_>>().into_iter().for_each(|c| self.work(c));
+            if let Some(settled) = self.settle.take() {
+                self.settled.push((claim, settled));
+                self.step(Event::Settled);
+                return;
+            }
+        }
+        panic!("never settled");
+    }
+}
+
+#[test]
+fn a_delta_goes_the_whole_way() {
+    let mut world = World::running(PLAN);
+    assert!(world.machine.wants_delta());
+    world.deliver(1);
+    world.deliver(2);
+    assert_eq!(world.settled, [(1, Settled::Done), (2, Settled::Done)]);
+    assert_eq!(world.machine.deadline(), None, "nothing is due while nothing happens");
+}
+
+#[test]
+fn a_dead_workers_share_goes_to_its_replacement() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Claimed { claim: 1, shares: 2 });
+    let first = world.worker(1);
+    world.die(first);
+    let second = world.worker(1);
+    assert_ne!(first, second);
+    assert!(!world.work.contains_key(&second), "it is not ready yet");
+    world.say_ready(second);
+    assert!(matches!(&world.work[&second], Order::Deal(s) if s.share == 1));
+    world.finish(1);
+}
+
+#[test]
+fn a_hung_worker_is_replaced_only_when_it_is_gone() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Claimed { claim: 1, shares: 2 });
+    let hung = world.worker(0);
+    world.step(Event::Silent { child: hung });
+    world.step(Event::Silent { child: hung });
+    assert_eq!(world.machine.hangs, 1);
+    assert_eq!(world.worker(0), hung);
+    world.die(hung);
+    assert_ne!(world.worker(0), hung);
+}
+
+#[test]
+fn a_child_that_says_what_does_not_fit_is_killed() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Claimed { claim: 7, shares: 2 });
+    let child = world.worker(0);
+    let report = Report::ShareDone { claim: 7, share: 1 };
+    world.step(Event::Report { child, report });
+    assert!(matches!(world.told.last(), Some(Tell::Babble { .. })));
+}
+
+#[test]
+fn a_reload_changes_nothing_until_every_new_child_is_ready() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Claimed { claim: 1, shares: 2 });
+    let old = [world.worker(0), world.worker(1)];
+    world.reload(5);
+    assert!(std::mem::take(&mut world.configure));
+    world.step(Event::Configured(Ok(Plan { workers: 3, ..PLAN })));
+    assert_eq!(world.alive.len(), 3 + 4);
+    assert_eq!(world.worker(0), old[0]);
+    assert!(world.answers.is_empty());
+    world.all_ready();
+    assert_eq!(world.adopted, 1);
+    assert!(matches!(&world.answers[..], [(_, Answer { number: 5, result: Ok(()) })]));
+    let new = world.worker(0);
+    assert_ne!(new, old[0]);
+    assert!(!world.work.contains_key(&new), "the old one still has the share");
+    world.leavers_leave();
+    assert!(world.work.contains_key(&new));
+    world.finish(1);
+    assert_eq!(world.alive.len(), 4);
+}
+
+#[test]
+fn a_reload_that_fails_keeps_the_old_generation_and_says_why() {
+    let mut world = World::running(PLAN);
+    world.reload(1);
+    world.step(Event::Configured(Err("x.toml:1:1: no".into())));
+    assert_eq!(world.refused, ["x.toml:1:1: no"]);
+
+    world.reload(2);
+    world.step(Event::Configured(Ok(PLAN)));
+    let new = *world.alive.keys().next_back().unwrap();
+    world.die(new);
+    assert_eq!(world.refused.len(), 2);
+    assert!(world.answers.iter().all(|(_, a)| a.result.is_err()));
+    world.leavers_leave();
+    assert_eq!(world.alive.len(), 3);
+    world.deliver(1);
+}
+
+#[test]
+fn a_reload_in_a_reload_comes_after_it() {
+    let mut world = World::running(PLAN);
+    world.reload(1);
+    world.configure = false;
+    world.step(Event::Configured(Ok(PLAN)));
+    world.step(Event::Hangup);
+    assert!(!world.configure);
+    world.all_ready();
+    assert!(!world.configure, "the old generation has not left yet");
+    world.leavers_leave();
+    assert!(world.configure);
+}
+
+#[test]
+fn draining_ends_in_the_middle_of_a_reload_too() {
+    let mut world = World::running(PLAN);
+    world.reload(1);
+    world.step(Event::Configured(Ok(PLAN)));
+    world.step(Event::Leave);
+    assert!(world.answers.iter().any(|(_, a)| a.result.is_err()));
+    for _ in 0..3 {
+        world.leavers_leave();
+        world.step(Event::Time);
+    }
+    assert_eq!(world.exit, Some(0));
+}
+
+#[test]
+fn those_that_do_not_leave_are_killed_before_stop_timeout() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Leave);
+    let due = world.machine.deadline().expect("nothing is waited for without a deadline");
+    assert!(due < world.now + PLAN.stop_timeout);
+    world.now = due;
+    world.step(Event::Time);
+    assert_eq!(world.told.iter().filter(|t| matches!(t, Tell::Overdue { .. })).count(), 2);
+}
+
+#[test]
+fn a_daemon_whose_workers_are_stillborn_ends() {
+    let mut world = World::new(PLAN);
+    for _ in 0..STILLBORN {
+        world.now = world.machine.deadline().unwrap_or(world.now).max(world.now);
+        world.step(Event::Time);
+        let child = world.worker(0);
+        world.die(child);
+    }
+    assert!(matches!(world.told.last(), Some(Tell::Fatal { .. })));
+    while let Some(child) = killed(&world) {
+        world.die(child);
+    }
+    world.leavers_leave();
+    world.leavers_leave();
+    assert_eq!(world.exit, Some(1));
+}
+
+#[test]
+fn a_failed_delta_takes_its_shares_back_before_it_is_settled() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Claimed { claim: 1, shares: 2 });
+    let (a, b) = (world.worker(0), world.worker(1));
+    world.work.remove(&a);
+    let report = Report::ShareFailed { claim: 1, share: 0, reason: "torn".into() };
+    world.step(Event::Report { child: a, report });
+    assert_eq!(world.settle, None);
+    world.work.remove(&b);
+    let report = Report::ShareFailed { claim: 1, share: 1, reason: "given up".into() };
+    world.step(Event::Report { child: b, report });
+    world.finish(1);
+    assert_eq!(world.settled, [(1, Settled::Failed)]);
+}
+
+/// Everything at any moment, for many seeds: a delta in hand is always settled in the end, no
+/// share is ever in two living hands, nothing is waited for without a deadline, and the daemon
+/// always ends when it is told to.
+#[test]
+fn whatever_dies_whenever_every_delta_is_settled_and_the_daemon_ends() {
+    for seed in 1..=400u64 {
+        let mut dice = Dice(seed);
+        let mut world = World::running(PLAN);
+        let mut claim = 0;
+        for _ in 0..300 {
+            world.now += dice.roll(400);
+            let alive: Vec<ChildId> = world.alive.keys().copied().collect();
+            let child = alive.get(dice.roll(alive.len().max(1) as u64) as usize).copied();
+            match (dice.roll(12), child) {
+                (0, Some(child)) => world.die(child),
+                (1, _) => world.step(Event::Hangup),
+                (2, Some(child)) => world.step(Event::Silent { child }),
+                (3, _) => world.leavers_leave(),
+                (4 | 5, Some(child)) => world.say_ready(child),
+                (6..=8, Some(child)) => world.work(child),
+                _ => world.step(Event::Time),
+            }
+            world_answers(&mut world, &mut dice, &mut claim);
+        }
+        // Left alone, it comes to rest.
+        for _ in 0..400 {
+            world.now = world.machine.deadline().unwrap_or(world.now).max(world.now);
+            world.step(Event::Time);
+            world.all_ready();
+            world.leavers_leave();
+            world.alive.keys().copied().collect::<Vec<_>>().into_iter().for_each(|c| world.work(c));
+            while let Some(dead) = killed(&world) {
+                world.die(dead);
+            }
+            if std::mem::take(&mut world.configure) {
+                world.step(Event::Configured(Ok(PLAN)));
+            }
+            if let Some(settled) = world.settle.take() {
+                world.settled.push((claim, settled));
+                world.step(Event::Settled);
+            }
+        }
+        assert!(world.machine.delta().is_none(), "seed {seed}: never settled");
+        assert_eq!(world.settled.len() as u64, claim, "seed {seed}");
+        let generations: BTreeSet<u64> = world.alive.values().map(|a| a.1).collect();
+        let crew = world.machine.slots().workers as usize + 1;
+        assert_eq!((world.alive.len(), generations.len()), (crew, 1), "seed {seed}");
+        world.step(Event::Leave);
+        for _ in 0..3 {
+            world.leavers_leave();
+            world.step(Event::Time);
+        }
+        assert_eq!(world.exit, Some(0), "seed {seed}");
+    }
+}
+
+/// The world's side of configuring, settling and claiming.
+fn world_answers(world: &mut World, dice: &mut Dice, claim: &mut u64) {
+    if world.configure && dice.roll(2) == 0 {
+        world.configure = false;
+        let plan = Plan { workers: 1 + dice.roll(3) as u32, ..PLAN };
+        let read = if dice.roll(3) == 0 { Err("no".into()) } else { Ok(plan) };
+        world.step(Event::Configured(read));
+    }
+    if world.settle.is_some() && dice.roll(3) == 0 {
+        world.settle = None;
+        world.step(Event::NotSettled);
+    } else if let Some(settled) = world.settle.take() {
+        world.settled.push((*claim, settled));
+        world.step(Event::Settled);
+    }
+    if world.machine.wants_delta() && dice.roll(3) == 0 {
+        *claim += 1;
+        world.step(Event::Claimed { claim: *claim, shares: 2 });
+    }
+}
+
+/// One that SIGKILL was sent to: the kernel does its part.
+fn killed(world: &World) -> Option<ChildId> {
+    let dead = world.machine.children.iter().find(|(_, c)| c.life == Life::Killed);
+    dead.map(|(id, _)| *id)
+}
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
