@@ -59,8 +59,9 @@ impl Sight {
         self.board.parent().claim() != 0
     }
 
-    /// Takes a sample for the rates.
+    /// Takes a sample for the rates, and gives a sign of life.
     pub(crate) fn look(&mut self) {
+        self.board.monitor().set_heartbeat(now_ms());
         let totals = self.board.totals();
         let claim = self.board.parent().claim();
         let docs = totals.docs.wrapping_add(totals.deletes);

@@ -159,6 +159,8 @@ pub struct Parent {
     reason: Option<String>,
     settled: Vec<Settlement>,
     counters: board::Counters,
+    /// When `feed` next says how far it is.
+    next_word: u64,
 }
 
 impl Parent {
@@ -202,6 +204,10 @@ impl Parent {
         let ready = |n: usize| polled.get(n).is_none_or(|p| p.readable || p.writable);
 
         let now = now_ms();
+        if self.feed && now >= self.next_word {
+            self.next_word = now + TICK;
+            self.say_progress();
+        }
         if now > wake + STALL {
             self.excused = now + self.config.workers.hang_timeout.as_millis() as u64;
             info!(self.log, "stood still"; "for_ms" => now - wake);
@@ -240,19 +246,24 @@ impl Parent {
         }
     }
 
-    /// The busy workers whose heartbeat, or a post thread's, has stood still for `hang_timeout`.
+    /// Those whose heartbeat has stood still for `hang_timeout`: a busy worker's, one of its post
+    /// threads', or the monitor's.
     fn silent(&self, now: u64) -> Vec<Event> {
         if now < self.excused {
             return Vec::new();
         }
         let limit = self.config.workers.hang_timeout.as_millis() as u64;
         let silent = |(child, since): (ChildId, u64)| {
-            let (generation, slot) = self.crew.worker(child)?;
-            let cell = self.board.worker(generation, slot as usize);
             let stood = |at: u64| now.saturating_sub(at.max(since)) > limit;
-            let posting =
-                cell.posters().any(|p| p.request_since() != 0 && stood(p.request_since()));
-            (stood(cell.heartbeat()) || posting).then_some(Event::Silent { child })
+            let silent = match self.crew.worker(child) {
+                None => stood(self.board.monitor().heartbeat()),
+                Some((generation, slot)) => {
+                    let cell = self.board.worker(generation, slot as usize);
+                    let mut posters = cell.posters().map(|p| p.request_since());
+                    stood(cell.heartbeat()) || posters.any(|at| at != 0 && stood(at))
+                }
+            };
+            silent.then_some(Event::Silent { child })
         };
         self.machine.busy().filter_map(silent).collect()
     }
@@ -405,6 +416,13 @@ impl Parent {
                 Event::NotSettled
             }
         }
+    }
+
+    /// `feed` has no monitor that could be asked.
+    fn say_progress(&self) {
+        let totals = self.board.totals();
+        info!(self.log, "delivering"; "docs" => totals.docs, "deletes" => totals.deletes,
+            "rejects" => totals.rejected);
     }
 
     fn ready(&self) {

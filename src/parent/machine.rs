@@ -413,6 +413,9 @@ impl Machine {
         let Some(c) = self.children.get_mut(&child) else { return };
         if matches!(c.life, Life::Starting(_)) {
             (c.life, c.ready) = (Life::Ready, Some(now));
+            if c.post == Post::Monitor {
+                c.busy = Some(now); // a sign of life is always expected of it
+            }
         }
         if self.phase == Phase::Starting && self.all_ready(&self.slots) {
             self.phase = Phase::Running;

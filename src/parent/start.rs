@@ -126,6 +126,7 @@ impl Parent {
             reason: None,
             settled: Vec::new(),
             counters: Counters::default(),
+            next_word: now_ms() + crate::TICK,
         })
     }
 }

@@ -125,6 +125,7 @@ pub struct Board {
 }
 
 // Where things stand on the page, in words.
+const MONITOR_AT: usize = 56;
 const PARENT: usize = 64;
 const SLOT: usize = 4;
 const NAMES: usize = Text::WORDS;
@@ -144,7 +145,12 @@ impl Board {
 
     /// The parent's part.
     pub fn parent(&self) -> ParentCell {
-        ParentCell { words: &self.words[..PARENT] }
+        ParentCell { words: &self.words[..MONITOR_AT] }
+    }
+
+    /// The monitor's part.
+    pub fn monitor(&self) -> MonitorCell {
+        MonitorCell { words: &self.words[MONITOR_AT..PARENT] }
     }
 
     /// What the parent says of slot `slot`.
@@ -271,6 +277,19 @@ impl ParentCell {
         27 slots_most set_slots_most;
         /// 1 while no delta is begun because one has failed (`on_failed = "stop"`).
         26 holding set_holding;
+    }
+}
+
+/// The monitor's part. (While generations change there are two, and they say the same.)
+#[derive(Clone, Copy)]
+pub struct MonitorCell {
+    words: &'static [AtomicU64],
+}
+
+impl MonitorCell {
+    fields! {
+        /// When its loop last turned, monotonic milliseconds.
+        0 heartbeat set_heartbeat;
     }
 }
 
