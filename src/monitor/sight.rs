@@ -27,6 +27,7 @@ pub(crate) struct Sight {
     folders: Folders,
     rates: Rates,
     memory: Memory,
+    next_verdict: u64,
 }
 
 /// What stands on the page for one slot, both generations' cells together.
@@ -51,6 +52,7 @@ impl Sight {
             folders: Folders::default(),
             rates: Rates::default(),
             memory: Memory::default(),
+            next_verdict: 0,
         }
     }
 
@@ -59,9 +61,15 @@ impl Sight {
         self.board.parent().claim() != 0
     }
 
-    /// Takes a sample for the rates, and gives a sign of life.
+    /// Takes a sample for the rates, gives a sign of life, and judges now and then, so that a
+    /// reason has its beginning also when nobody asks.
     pub(crate) fn look(&mut self) {
-        self.board.monitor().set_heartbeat(now_ms());
+        let now = now_ms();
+        self.board.monitor().set_heartbeat(now);
+        if now >= self.next_verdict {
+            self.next_verdict = now + crate::LOOK_IDLE;
+            self.document();
+        }
         let totals = self.board.totals();
         let claim = self.board.parent().claim();
         let docs = totals.docs.wrapping_add(totals.deletes);

@@ -190,7 +190,7 @@ impl Parent {
         let before = now_ms();
         let producer = if self.machine.wants_delta() { self.producer.deadline() } else { None };
         let due = [self.machine.deadline(), producer, self.producer.next_scan()];
-        let wake = due.into_iter().flatten().fold(before + TICK, u64::min);
+        let wake = due.into_iter().flatten().fold(before + TICK, u64::min).max(before);
         let timeout = Duration::from_millis(wake.saturating_sub(before));
 
         let mut descriptors = vec![(self.signals.as_fd(), Interest::Read)];

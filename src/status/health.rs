@@ -216,11 +216,8 @@ fn failed(facts: &Document) -> Option<Reason> {
     if facts.spool.failed == 0 {
         return None;
     }
-    let message = format!(
-        "{} failed: in {}/failed, to retry or to drop",
-        count(facts.spool.failed, "delta"),
-        facts.spool.dir
-    );
+    let message =
+        format!("{} failed: in {}/failed", count(facts.spool.failed, "delta"), facts.spool.dir);
     Some(Reason::new(code::FAILED, Warning, message))
 }
 
@@ -232,13 +229,13 @@ fn rejected(facts: &Document, limits: &Limits<u64>) -> Option<Reason> {
         (false, true) => Warning,
         (false, false) => return None,
     };
-    let message = format!("{} rejected: `solr-updater rejects` lists them", count(lines, "line"));
+    let message =
+        format!("{} rejected: in {}/rejected, with reasons", count(lines, "line"), facts.spool.dir);
     Some(Reason::new(code::REJECTED, severity, message))
 }
 
 fn holding(facts: &Document) -> Option<Reason> {
-    let message =
-        "holding: a delta failed, and none is taken until somebody has retried or dropped it";
+    let message = "holding: a delta failed, and on_failed = \"stop\"; none is taken until a reload";
     (facts.state == State::Holding).then(|| Reason::new(code::HOLDING, Warning, message))
 }
 
@@ -381,12 +378,20 @@ mod tests {
         let (one_line, many) = (one(lines(1)), one(lines(1000)));
         assert_eq!(
             one_line,
-            is("rejected", Warning, "1 line rejected: `solr-updater rejects` lists them")
+            is(
+                "rejected",
+                Warning,
+                "1 line rejected: in /var/spool/solr-updater/rejected, with reasons"
+            )
         );
         assert_eq!(one(lines(999)).1, Warning);
         assert_eq!(
             many,
-            is("rejected", Critical, "1000 lines rejected: `solr-updater rejects` lists them")
+            is(
+                "rejected",
+                Critical,
+                "1000 lines rejected: in /var/spool/solr-updater/rejected, with reasons"
+            )
         );
     }
 
@@ -395,11 +400,7 @@ mod tests {
         let failed = one(|d| d.spool.failed = 2);
         assert_eq!(
             failed,
-            is(
-                "failed",
-                Warning,
-                "2 deltas failed: in /var/spool/solr-updater/failed, to retry or to drop"
-            )
+            is("failed", Warning, "2 deltas failed: in /var/spool/solr-updater/failed")
         );
         let paused = one(|d| d.state = State::Paused);
         assert_eq!(

@@ -171,7 +171,7 @@ fn rejects(page: &mut Page, document: &Document) {
             } else {
                 format!("; {} failed", counted(failed, "delta", "deltas"))
             };
-            format!("{lines} in {files}{failed} (`solr-updater rejects` lists them)")
+            format!("{lines} in {files}{failed}")
         }
     };
     page.row("rejected", &text);
