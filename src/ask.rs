@@ -30,7 +30,8 @@ pub(crate) fn status(cli: &Cli, json: bool) -> Result<ExitCode, Trouble> {
                 #[serde(borrow)]
                 status: &'a RawValue,
             }
-            let answer: WithStatus = serde_json::from_slice(&line).map_err(|e| daemon.unreadable(e))?;
+            let answer: WithStatus =
+                serde_json::from_slice(&line).map_err(|e| daemon.unreadable(e))?;
             print(&format!("{}\n", answer.status))
         }
         Ok(Answer::Status(document)) => print(&status::page(&document)),
@@ -91,7 +92,8 @@ struct Daemon {
 impl Daemon {
     fn at(path: PathBuf, patience: Duration) -> Result<Daemon, Trouble> {
         let stream = UnixStream::connect(&path).map_err(|e| nobody(&path, &e))?;
-        let limits = [stream.set_read_timeout(Some(patience)), stream.set_write_timeout(Some(patience))];
+        let limits =
+            [stream.set_read_timeout(Some(patience)), stream.set_write_timeout(Some(patience))];
         match limits.into_iter().find_map(Result::err) {
             Some(e) => Err(nobody(&path, &e)),
             None => Ok(Daemon { path, stream: BufReader::new(stream) }),
@@ -122,7 +124,9 @@ impl Daemon {
         match Answer::parse(&line) {
             Ok(Answer::Done) => Ok(()),
             Ok(Answer::Refused(failure)) => Err(Trouble::new(1, failure.message)),
-            Ok(Answer::Status(_) | Answer::Health(_)) => Err(self.unreadable("not an answer to it")),
+            Ok(Answer::Status(_) | Answer::Health(_)) => {
+                Err(self.unreadable("not an answer to it"))
+            }
             Err(e) => Err(self.unreadable(e)),
         }
     }

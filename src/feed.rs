@@ -94,7 +94,8 @@ fn name(files: &[PathBuf]) -> Result<Vec<Input>, Trouble> {
 fn hand_over(input: &Input, incoming: &Path) -> Result<(), Trouble> {
     let to = incoming.join(&input.name);
     let done = if input.path == Path::new("-") {
-        File::create(&to).and_then(|mut file| io::copy(&mut io::stdin().lock(), &mut file).map(drop))
+        File::create(&to)
+            .and_then(|mut file| io::copy(&mut io::stdin().lock(), &mut file).map(drop))
     } else {
         std::path::absolute(&input.path).and_then(|path| std::os::unix::fs::symlink(path, &to))
     };
@@ -128,7 +129,10 @@ fn summary(outcome: &Outcome, inputs: &[Input], spool: &Spool) -> Result<ExitCod
     }
     if outcome.settled.len() < inputs.len() {
         let (done, all) = (outcome.settled.len(), inputs.len());
-        return Err(Trouble::new(1, format!("stopped: {done} of {all} files delivered; feed them again")));
+        return Err(Trouble::new(
+            1,
+            format!("stopped: {done} of {all} files delivered; feed them again"),
+        ));
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -141,7 +145,10 @@ fn keep_rejects(spool: &Spool, delta: &OsStr, input: &Input) -> Result<PathBuf, 
     let to = PathBuf::from(to);
     let from = spool.rejected_file(delta);
     std::fs::copy(&from, &to).map_err(|e| {
-        Trouble::new(1, format!("{}: cannot write the rejects: {e}: feed again, elsewhere", to.display()))
+        Trouble::new(
+            1,
+            format!("{}: cannot write the rejects: {e}: feed again, elsewhere", to.display()),
+        )
     })?;
     Ok(to)
 }

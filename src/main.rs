@@ -44,7 +44,8 @@ impl Trouble {
 }
 
 fn load(cli: &Cli) -> Result<Config, Trouble> {
-    config::load(cli.config()).map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.to_string() })
+    config::load(cli.config())
+        .map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.to_string() })
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Trouble> {
@@ -98,7 +99,11 @@ fn check(cli: &Cli, solr: bool) -> Result<ExitCode, Trouble> {
     println!("{}: the configuration is right", path.display());
     if solr {
         worker::probe(&config).map_err(|reason| Trouble::new(1, reason))?;
-        println!("{}: collection {} takes updates", config.solr.urls.join(", "), config.solr.collection);
+        println!(
+            "{}: collection {} takes updates",
+            config.solr.urls.join(", "),
+            config.solr.collection
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -128,7 +128,8 @@ impl Newborn {
 ///
 /// The child has all signals blocked and is killed by the kernel when its parent dies, even if it
 /// is stopped or stuck (`PR_SET_PDEATHSIG`; the parent is compared with the one that forked, since
-/// it may have died in between).
+/// it may have died in between). A child that was stopped before it had run at all is not tied
+/// yet: it leaves when it is continued.
 pub fn fork() -> Result<Fork, ForkError> {
     match threads() {
         Ok(1) => {}

@@ -1,1 +1,138 @@
-//! A worker: lines, documents, batches, posts, rejects, checkpoints
+//! A worker: takes its share of a delta from file to Solr, and never loses a line.
+//!
+//! A process of its own, forked ahead of work. Its main thread reads, converts and keeps the books;
+//! `in_flight` post threads, started after the fork, bring batches to Solr and wait out whatever may
+//! pass. It never renames a delta and never deals with another worker: what it leaves behind is a
+//! checkpoint, a reject file, and messages to the parent. In the order of the data:
+//!
+//! - `desk` the main thread's loop: orders in, reports out
+//! - `share` a share of a delta, open: `lines`, `convert` (on `json`), `batch`, `window`, `rejects`,
+//!   `limit`
+//! - `posts`, `queue` what lies between main thread and post threads
+//! - `post` a post thread: `lane`, `wire` (with `secrets`), `receipt`, `backoff`
+//! - `finish` a delta's end: commit, sums, `merge`
+//! - `hold` what the machine cannot do at present
+
+mod backoff;
+mod batch;
+mod convert;
+mod desk;
+mod finish;
+mod hold;
+mod json;
+mod lane;
+mod limit;
+mod lines;
+mod merge;
+mod post;
+mod posts;
+mod probe;
+mod queue;
+mod receipt;
+mod rejects;
+mod secrets;
+mod share;
+mod window;
+mod wire;
+
+#[cfg(test)]
+mod fake_solr;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use orders::{Message, Report};
+use slog::{Logger, error};
+use sys::{Signal, Signals};
+
+use crate::convert::Converter;
+use crate::desk::Desk;
+use crate::posts::Posts;
+use crate::secrets::Authorization;
+use crate::share::Shop;
+
+pub use crate::probe::probe;
+
+/// This is everything a worker is given at birth.
+pub struct Seat {
+    /// This is the configuration of its generation.
+    pub config: config::Config,
+    /// This is where the deltas are.
+    pub spool: spool::Spool,
+    /// This is where it tells how it goes.
+    pub board: scoreboard::Board,
+    /// This is its generation's number.
+    pub generation: u64,
+    /// This is its slot's number.
+    pub slot: u32,
+    /// This is its end of the pair of message sockets with the parent, non-blocking.
+    pub pipe: OwnedFd,
+    /// This is its log.
+    pub log: Logger,
+    /// This is what the fork left to be done: all signals are blocked.
+    pub newborn: sys::Newborn,
+    /// This is what it does about a Solr that takes nothing.
+    pub patience: Patience,
+}
+
+/// This is what a worker does when Solr cannot be reached, has no such collection or refuses the
+/// credentials before there is any work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It waits, and the status says so: a daemon outlives a Solr that is away.
+    Daemon,
+    /// It refuses to work, and says why: somebody at a terminal waits for an answer.
+    Feed,
+}
+
+/// This is a worker's whole life, from the fork to its exit code: 0 it left in order, 1 it could
+/// not begin (the parent has [`Report::Refused`]) or could not go on.
+///
+/// A closed pipe and SIGTERM both mean to leave: what is under way is answered or abandoned, the
+/// checkpoint written.
+pub fn run(seat: Seat) -> i32 {
+    seat.newborn.name(&format!("worker {}", seat.slot));
+    let signals = match Signals::watch(&[Signal::Terminate]) {
+        Ok(signals) => signals,
+        Err(e) => {
+            error!(seat.log, "a worker cannot watch for signals"; "error" => %e);
+            return 1;
+        }
+    };
+    seat.newborn.unblock_signals();
+    let cell = seat.board.worker(seat.generation, seat.slot as usize);
+    cell.take_over();
+    cell.set_heartbeat(sys::clock::now_ms());
+    let shop = Shop {
+        converter: Converter::new(&seat.config),
+        config: seat.config,
+        spool: seat.spool,
+        board: seat.board,
+        cell,
+        log: seat.log,
+    };
+    match settle_in(&shop, seat.patience) {
+        Ok(posts) => {
+            let mut desk = Desk::new(shop, seat.pipe, signals, posts);
+            if seat.patience == Patience::Daemon && seat.slot == 0 {
+                desk.probe();
+            }
+            desk.run()
+        }
+        Err(reason) => {
+            error!(shop.log, "a worker cannot begin"; "reason" => &reason);
+            // The first message of all always fits.
+            let _ = sys::socket::send_message(seat.pipe.as_fd(), &Report::Refused(reason).encode());
+            1
+        }
+    }
+}
+
+/// Reads secrets, sees to Solr if somebody waits for it, and starts the post threads.
+fn settle_in(shop: &Shop, patience: Patience) -> Result<Posts, String> {
+    let authorization = Authorization::read(&shop.config.solr)?;
+    if patience == Patience::Feed {
+        probe::with(&shop.config, authorization.clone())?;
+    }
+    Posts::start(&shop.config, authorization, shop.cell, &shop.log)
+        .map_err(|e| format!("cannot start {} post threads: {e}", shop.config.batch.in_flight))
+}

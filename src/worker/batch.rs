@@ -1,0 +1,244 @@
+//! A batch: commands for Solr in the order of their lines, in one body that is built as they come,
+//! and for each of them where it came from and what became of it.
+//!
+//! The body is written by hand (`{"add":{"doc":…},"delete":{"id":"…"},…}`): its keys repeat, which
+//! Solr carries out in order and no JSON map can hold. Documents stand in it byte for byte, so a
+//! rejected line is taken from there again and is kept only once. A part of a batch can be sent by
+//! itself, which is how the document at fault is found.
+
+use std::ops::Range;
+
+use crate::convert::{Body, Converted};
+
+/// What a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It adds a document.
+    Add,
+    /// It deletes one.
+    Delete,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nobody knows: it was not sent, or not answered.
+    Open,
+    /// Solr has it.
+    Confirmed,
+    /// Solr will never have it.
+    Rejected {
+        /// The answer's HTTP status.
+        status: u16,
+        /// Solr's words.
+        reason: String,
+    },
+}
+
+/// One command.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its line's index in the delta, and where that begins.
+    pub(crate) line: u64,
+    pub(crate) offset: u64,
+    pub(crate) kind: Kind,
+    /// How often it was sent.
+    pub(crate) attempts: u32,
+    pub(crate) outcome: Outcome,
+    id: Range<usize>,
+    command: Range<usize>,
+    original: Source,
+}
+
+/// Where the original line is.
+#[derive(Debug)]
+enum Source {
+    Body(Range<usize>),
+    Aside(Range<usize>),
+}
+
+/// Commands that travel together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// When its first command came, monotonic milliseconds.
+    pub(crate) opened: u64,
+    pub(crate) entries: Vec<Entry>,
+    body: Vec<u8>,
+    ids: String,
+    /// Original lines that do not stand in the body.
+    aside: Vec<u8>,
+}
+
+impl Batch {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The bytes of its body so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Takes a document or a delete that was made of `original`. Answers false, and takes nothing,
+    /// for what is neither.
+    pub(crate) fn push(
+        &mut self,
+        (line, offset): (u64, u64),
+        original: &[u8],
+        converted: &Converted<'_>,
+        now: u64,
+    ) -> bool {
+        let (id, kind) = match converted {
+            Converted::Doc { id, .. } => (id, Kind::Add),
+            Converted::Delete { id, .. } => (id, Kind::Delete),
+            Converted::Nothing | Converted::Reject { .. } => return false,
+        };
+        if self.is_empty() {
+            self.opened = now;
+        }
+        self.body.push(if self.body.is_empty() { b'{' } else { b',' });
+        let begin = self.body.len();
+        let original = self.write_command(original, converted);
+        let id_begin = self.ids.len();
+        self.ids.push_str(id);
+        self.entries.push(Entry {
+            line,
+            offset,
+            kind,
+            attempts: 0,
+            outcome: Outcome::Open,
+            id: id_begin..self.ids.len(),
+            command: begin..self.body.len(),
+            original,
+        });
+        true
+    }
+
+    fn write_command(&mut self, original: &[u8], converted: &Converted<'_>) -> Source {
+        let mut aside = |body: &mut Vec<u8>, before: &[u8], bytes: &[u8], after: &[u8]| {
+            body.extend_from_slice(before);
+            body.extend_from_slice(bytes);
+            body.extend_from_slice(after);
+            let begin = self.aside.len();
+            self.aside.extend_from_slice(original);
+            Source::Aside(begin..self.aside.len())
+        };
+        match converted {
+            Converted::Doc { body: Body::Line, .. } => {
+                self.body.extend_from_slice(br#""add":{"doc":"#);
+                let begin = self.body.len();
+                self.body.extend_from_slice(original);
+                self.body.push(b'}');
+                Source::Body(begin..self.body.len() - 1)
+            }
+            Converted::Doc { body: Body::Made(made), .. } => {
+                aside(&mut self.body, br#""add":{"doc":"#, made, b"}")
+            }
+            Converted::Delete { body, .. } => aside(&mut self.body, br#""delete":"#, body, b""),
+            Converted::Nothing | Converted::Reject { .. } => unreachable!("they are no command"),
+        }
+    }
+
+    /// The id of a command's document, as Solr has it.
+    pub(crate) fn id(&self, entry: usize) -> &str {
+        &self.ids[self.entries[entry].id.clone()]
+    }
+
+    /// The line that a command was made of.
+    pub(crate) fn original(&self, entry: usize) -> &[u8] {
+        match &self.entries[entry].original {
+            Source::Body(range) => &self.body[range.clone()],
+            Source::Aside(range) => &self.aside[range.clone()],
+        }
+    }
+
+    /// The body of a request for some of its commands, written over what is in `buffer`.
+    pub(crate) fn write_part(&self, part: Range<usize>, buffer: &mut Vec<u8>) {
+        buffer.clear();
+        let (Some(first), Some(last)) =
+            (self.entries[part.clone()].first(), self.entries[part].last())
+        else {
+            return;
+        };
+        let commands = &self.body[first.command.start..last.command.end];
+        buffer.reserve(commands.len() + 2);
+        buffer.push(b'{');
+        buffer.extend_from_slice(commands);
+        buffer.push(b'}');
+    }
+
+    /// Makes it empty, to be used again. It keeps its room, but not that of a giant.
+    pub(crate) fn clear(&mut self, usual: usize) {
+        self.entries.clear();
+        self.ids.clear();
+        for bytes in [&mut self.body, &mut self.aside] {
+            bytes.clear();
+            bytes.shrink_to(2 * usual);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    pub(crate) fn doc(id: &str) -> Converted<'_> {
+        Converted::Doc { id: Cow::Borrowed(id), body: Body::Line }
+    }
+
+    /// A batch of documents with these ids, from line 0 on.
+    pub(crate) fn batch(ids: &[&str]) -> Batch {
+        let mut batch = Batch::default();
+        for (n, id) in ids.iter().enumerate() {
+            let line = format!(r#"{{"id":"{id}"}}"#);
+            assert!(batch.push((n as u64, 0), line.as_bytes(), &doc(id), 0));
+        }
+        batch
+    }
+
+    fn part(batch: &Batch, part: Range<usize>) -> String {
+        let mut buffer = b"old".to_vec();
+        batch.write_part(part, &mut buffer);
+        String::from_utf8(buffer).unwrap()
+    }
+
+    #[test]
+    fn commands_stand_in_the_order_of_their_lines() {
+        let mut batch = Batch::default();
+        let original = br#"{"delete":{"id":"b","_route_":"r"} }"#;
+        let delete = Converted::Delete { id: "b".into(), route: None, body: &original[10..34] };
+        let made = Converted::Doc { id: "c".into(), body: Body::Made(br#"{"id":"c"}"#[..].into()) };
+        assert!(batch.push((3, 30), br#" {"id":"a"}"#, &doc("a"), 17));
+        assert!(batch.push((7, 70), original, &delete, 18));
+        assert!(batch.push((9, 90), br#"{"sku":"c"}"#, &made, 19));
+        assert!(!batch.push((11, 0), b"", &Converted::Nothing, 20));
+        assert_eq!(
+            part(&batch, 0..3),
+            r#"{"add":{"doc": {"id":"a"}},"delete":{"id":"b","_route_":"r"},"add":{"doc":{"id":"c"}}}"#
+        );
+        assert_eq!(part(&batch, 1..2), r#"{"delete":{"id":"b","_route_":"r"}}"#);
+        assert_eq!(part(&batch, 1..1), "");
+        assert_eq!(batch.opened, 17);
+        assert_eq!([batch.id(0), batch.id(1), batch.id(2)], ["a", "b", "c"]);
+        assert_eq!(batch.original(0), br#" {"id":"a"}"#);
+        assert_eq!(batch.original(1), original);
+        assert_eq!(batch.original(2), br#"{"sku":"c"}"#);
+        assert_eq!(batch.entries[1].kind, Kind::Delete);
+    }
+
+    #[test]
+    fn a_batch_is_used_again_without_the_room_of_a_giant() {
+        let mut batch = Batch::default();
+        let giant = format!(r#"{{"id":"a","b":"{}"}}"#, "x".repeat(10_000_000));
+        batch.push((0, 0), giant.as_bytes(), &doc("a"), 0);
+        batch.clear(1 << 20);
+        assert!(batch.is_empty() && batch.body.capacity() <= 2 << 20);
+        batch.push((0, 0), br#"{"id":"b"}"#, &doc("b"), 0);
+        assert_eq!(part(&batch, 0..1), r#"{"add":{"doc":{"id":"b"}}}"#);
+    }
+}

@@ -1,0 +1,308 @@
+//! A line becomes a document, a delete, nothing, or a reject. Nobody behind this judges a line
+//! again: what leaves here as a document may stand in a body between any others.
+//!
+//! So far a line *is* the document, and what it says travels byte for byte. The ways of
+//! `[convert]` come in here, and give their documents as bytes of their own.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::json::{self, Members};
+use crate::rejects::Stage;
+
+/// Longer an indexed term cannot be, in bytes (Lucene's `IndexWriter.MAX_TERM_LENGTH`).
+const LONGEST_ID: usize = 32_766;
+
+/// What became of a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Converted<'a> {
+    /// A document for Solr.
+    Doc { id: Cow<'a, str>, body: Body<'a> },
+    /// A delete by id: the object behind `"delete":`. `route` is its `_route_`.
+    Delete { id: Cow<'a, str>, route: Option<Cow<'a, str>>, body: &'a [u8] },
+    /// Nothing at all.
+    Nothing,
+    /// It can never be delivered.
+    Reject { stage: Stage, reason: String },
+}
+
+/// A document's JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Body<'a> {
+    /// The line itself.
+    Line,
+    /// Something that was made from it.
+    #[allow(dead_code, reason = "`[convert]` will give these")]
+    Made(Cow<'a, [u8]>),
+}
+
+/// Turns lines into what Solr is told.
+pub(crate) struct Converter {
+    unique_key: String,
+}
+
+impl Converter {
+    pub(crate) fn new(config: &config::Config) -> Converter {
+        Converter { unique_key: config.solr.unique_key.clone() }
+    }
+
+    /// The line stands without its newline.
+    pub(crate) fn convert<'a>(&self, line: &'a [u8]) -> Converted<'a> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Converted::Nothing;
+        }
+        self.judge(line).unwrap_or_else(|(stage, reason)| Converted::Reject { stage, reason })
+    }
+
+    fn judge<'a>(&self, line: &'a [u8]) -> Result<Converted<'a>, (Stage, String)> {
+        let parse = |reason| (Stage::Parse, reason);
+        let refuse = |reason| (Stage::Convert, reason);
+        let text = std::str::from_utf8(line).map_err(|e| parse(broken_utf8(line, &e)))?;
+        if let Some(kind) = no_object(text) {
+            json::well_formed(text).map_err(parse)?;
+            return Err(refuse(format!("{kind}, not a JSON object")));
+        }
+        let members = json::members(text, [&self.unique_key, "delete"]).map_err(parse)?;
+        if let Some(at) = json::lone_surrogate(line) {
+            let half = &text[at..at + 6];
+            return Err(refuse(format!("a lone surrogate, {half} at byte {}", at + 1)));
+        }
+        if json::too_deep(line) {
+            return Err(refuse("nested deeper than 100 levels, which Solr cannot take".into()));
+        }
+        match members.named[1].1 {
+            Some(delete) if members.count == 1 => delete_by_id(delete).map_err(refuse),
+            _ => {
+                let id = the_one(&members, 0, &self.unique_key).and_then(|id| {
+                    read_id(id.ok_or_else(|| format!("no member {}", self.unique_key))?)
+                        .map_err(|why| format!("{} {why}", self.unique_key))
+                });
+                Ok(Converted::Doc { id: id.map_err(refuse)?, body: Body::Line })
+            }
+        }
+    }
+}
+
+fn broken_utf8(line: &[u8], error: &std::str::Utf8Error) -> String {
+    let at = error.valid_up_to();
+    format!("byte {} is not UTF-8 (0x{:02x})", at + 1, line[at])
+}
+
+/// What a line is whose first character begins no object.
+fn no_object(text: &str) -> Option<&'static str> {
+    match text.trim_start_matches([' ', '\t', '\r', '\n']).as_bytes().first() {
+        Some(b'{') => None,
+        Some(b'[') => Some("a list"),
+        Some(b'"') => Some("a string"),
+        Some(b'-' | b'0'..=b'9') => Some("a number"),
+        _ => Some("a bare word"),
+    }
+}
+
+/// A member that may stand there once.
+fn the_one<'a>(
+    members: &Members<'a>,
+    which: usize,
+    name: &str,
+) -> Result<Option<&'a RawValue>, String> {
+    match members.named[which] {
+        (0 | 1, value) => Ok(value),
+        (n, _) => Err(format!("{name} stands there {n} times")),
+    }
+}
+
+/// An id as Solr will have it: a string as it is, of an integer its digits.
+fn read_id(value: &RawValue) -> Result<Cow<'_, str>, String> {
+    let raw = value.get();
+    let id = match raw.as_bytes()[0] {
+        b'"' => json::unescape(raw).ok_or("cannot be read")?,
+        b'-' | b'0'..=b'9' if raw == "-0" => Cow::Borrowed("0"),
+        b'-' | b'0'..=b'9' if !raw.contains(['.', 'e', 'E']) => Cow::Borrowed(raw),
+        b'-' | b'0'..=b'9' => {
+            return Err(format!("is {}, which Solr may write otherwise: quote it", excerpt(raw)));
+        }
+        b'[' => return Err("is a list: need a string or an integer".into()),
+        b'{' => return Err("is an object: need a string or an integer".into()),
+        _ => return Err(format!("is {raw}: need a string or an integer")),
+    };
+    match id.len() {
+        0 => Err("is empty".into()),
+        1..=LONGEST_ID => Ok(id),
+        n => Err(format!("has {n} bytes, and Solr takes {LONGEST_ID} at most")),
+    }
+}
+
+fn excerpt(raw: &str) -> &str {
+    raw.get(..40).unwrap_or(raw) // a number is ASCII
+}
+
+/// `{"delete":{"id":"x"}}`, perhaps with `_route_`. Nothing else is taken: Solr would also carry
+/// out a query.
+fn delete_by_id(value: &RawValue) -> Result<Converted<'_>, String> {
+    let need = "need {\"delete\":{\"id\":\"…\"}}";
+    let raw = value.get();
+    if !raw.starts_with('{') {
+        return Err(format!("delete is no object: {need}"));
+    }
+    let members = json::members(raw, ["id", "_route_"])?;
+    if members.named[0].0 + members.named[1].0 != members.count {
+        return Err(format!("delete has other members than id and _route_: {need}"));
+    }
+    let id =
+        the_one(&members, 0, "delete.id")?.ok_or_else(|| format!("delete has no id: {need}"))?;
+    let route =
+        the_one(&members, 1, "delete._route_")?.map(|route| match route.get().as_bytes()[0] {
+            b'"' => json::unescape(route.get()).ok_or("delete._route_ cannot be read".to_string()),
+            _ => Err("delete._route_ is no string".to_string()),
+        });
+    Ok(Converted::Delete {
+        id: read_id(id).map_err(|why| format!("delete.id {why}"))?,
+        route: route.transpose()?,
+        body: raw.as_bytes(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn convert(line: &[u8]) -> Converted<'_> {
+        Converter { unique_key: "id".into() }.convert(line)
+    }
+
+    fn doc(line: &str) -> String {
+        match convert(line.as_bytes()) {
+            Converted::Doc { id, body: Body::Line } => id.into_owned(),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn refused(line: impl AsRef<[u8]>) -> (Stage, String) {
+        match convert(line.as_ref()) {
+            Converted::Reject { stage, reason } => (stage, reason),
+            other => panic!("{:?}: {other:?}", String::from_utf8_lossy(line.as_ref())),
+        }
+    }
+
+    #[test]
+    fn a_line_is_the_document_and_its_id_is_what_solr_makes_of_it() {
+        for (line, id) in [
+            (r#"{"id":"a"}"#, "a"),
+            (r#"  {"x":{"id":7,"y":[{"id":"z"}]},"id":"a"}  "#, "a"),
+            (r#"{"\u0069d":"\u00e9\"\ud83d\ude00"}"#, "é\"😀"),
+            (r#"{"id":42}"#, "42"),
+            (r#"{"id":-5}"#, "-5"),
+            (r#"{"id":-0}"#, "0"),
+            (r#"{"id":123456789012345678901234567890}"#, "123456789012345678901234567890"),
+            (r#"{"id":"a","delete":{"query":"*:*"}}"#, "a"),
+            (r#"{"id":"a","stock_i":{"inc":1},"_childDocuments_":[{"id":"b"}]}"#, "a"),
+        ] {
+            assert_eq!(doc(line), id, "{line}");
+        }
+        assert_eq!(doc(&format!(r#"{{"id":"{}"}}"#, "x".repeat(32_766))).len(), 32_766);
+    }
+
+    #[test]
+    fn white_space_is_nothing() {
+        for line in ["", " ", "\t \r"] {
+            assert_eq!(convert(line.as_bytes()), Converted::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_line_that_would_break_out_of_its_place_is_refused() {
+        let trap = r#"{"id":"x"}}},"delete":{"query":"*:*"},"add":{"doc":{"id":"y"}"#;
+        assert_eq!(
+            refused(trap),
+            (Stage::Parse, "malformed JSON at byte 11: trailing characters".into())
+        );
+        for line in
+            [r#"{"id":"x"},"delete":{"query":"*:*"}"#, r#"{"id":"x"} {"id":"y"}"#, r#"{"id":"x"}]"#]
+        {
+            assert_eq!(refused(line).0, Stage::Parse, "{line}");
+        }
+    }
+
+    #[test]
+    fn malformed_json_says_where() {
+        for (line, why) in [
+            (&br#"{"id":"x","a":tru}"#[..], "malformed JSON at byte 18: expected ident"),
+            (br#"{"id":"x""#, "malformed JSON at byte 9: EOF while parsing an object"),
+            (b"\xef\xbb\xbf{\"id\":\"x\"}", "malformed JSON at byte 1: expected value"),
+            (b"{\"id\":\"x\xff\"}", "byte 9 is not UTF-8 (0xff)"),
+            (b"{\"id\":\"x\"}\0", "malformed JSON at byte 11: trailing characters"),
+            (
+                b"{\"id\":\"x\ty\"}",
+                "malformed JSON at byte 8: control character (\\u0000-\\u001F) found while parsing a string",
+            ),
+            (b"hello", "malformed JSON at byte 1: expected value"),
+            (b"[1,", "malformed JSON at byte 3: EOF while parsing a value"),
+        ] {
+            assert_eq!(refused(line), (Stage::Parse, why.into()));
+        }
+    }
+
+    #[test]
+    fn what_solr_would_take_and_regret_is_refused() {
+        let long = format!(r#"{{"id":"{}"}}"#, "x".repeat(32_767));
+        let deep = format!(r#"{{"id":"x","a":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+        for (line, why) in [
+            ("[1]", "a list, not a JSON object"),
+            ("42", "a number, not a JSON object"),
+            ("null", "a bare word, not a JSON object"),
+            ("{}", "no member id"),
+            (r#"{"Id":"x"}"#, "no member id"),
+            (r#"{"id":""}"#, "id is empty"),
+            (r#"{"id":null}"#, "id is null: need a string or an integer"),
+            (r#"{"id":true}"#, "id is true: need a string or an integer"),
+            (r#"{"id":["z"]}"#, "id is a list: need a string or an integer"),
+            (r#"{"id":{"set":"z"}}"#, "id is an object: need a string or an integer"),
+            (r#"{"id":1.50}"#, "id is 1.50, which Solr may write otherwise: quote it"),
+            (r#"{"id":1e3}"#, "id is 1e3, which Solr may write otherwise: quote it"),
+            (r#"{"id":"a","id":"b"}"#, "id stands there 2 times"),
+            (r#"{"id":"a","\u0069\u0064":"b"}"#, "id stands there 2 times"),
+            (r#"{"id":"a","b":["\ud800"]}"#, r"a lone surrogate, \ud800 at byte 17"),
+            (r#"{"id":"\uDFFF"}"#, r"a lone surrogate, \uDFFF at byte 8"),
+            (&long, "id has 32767 bytes, and Solr takes 32766 at most"),
+            (&deep, "nested deeper than 100 levels, which Solr cannot take"),
+        ] {
+            assert_eq!(refused(line), (Stage::Convert, why.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_delete_is_by_id_and_by_nothing_else() {
+        for (line, expected, route) in [
+            (r#"{"delete":{"id":"x"}}"#, "x", None),
+            (r#" {"delete": {"id": 7 } } "#, "7", None),
+            (r#"{"\u0064elete":{"_route_":"r!","\u0069d":"x"}}"#, "x", Some("r!")),
+        ] {
+            match convert(line.as_bytes()) {
+                Converted::Delete { id, route: found, body } => {
+                    assert_eq!((&*id, found.as_deref()), (expected, route));
+                    assert!(body.starts_with(b"{") && body.ends_with(b"}"));
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        for line in [
+            r#"{"delete":"x"}"#,
+            r#"{"delete":["x","y"]}"#,
+            r#"{"delete":{"query":"*:*"}}"#,
+            r#"{"delete":{"id":"x","query":"*:*"}}"#,
+            r#"{"delete":{"id":"x","\u0071uery":"*:*"}}"#,
+            r#"{"delete":{"id":"x","_version_":5}}"#,
+            r#"{"delete":{"id":"x","id":"y"}}"#,
+            r#"{"delete":{"id":["x"]}}"#,
+            r#"{"delete":{"id":""}}"#,
+            r#"{"delete":{"id":"x","_route_":5}}"#,
+            r#"{"delete":{}}"#,
+            r#"{"delete":null}"#,
+            r#"{"delete":{"id":"x"},"delete":{"query":"*:*"}}"#,
+        ] {
+            let (stage, reason) = refused(line);
+            assert_eq!(stage, Stage::Convert, "{line}: {reason}");
+        }
+    }
+}

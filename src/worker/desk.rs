@@ -1,0 +1,316 @@
+//! The main thread's loop: hears orders, does a turn of the work in hand, tells reports, and waits
+//! in one place.
+//!
+//! It never waits for Solr (post threads do), never for the parent (a report that does not fit is
+//! kept), and never for longer than a second while there is work, so its heartbeat says the truth.
+//! Without work it sleeps until somebody wants something.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use orders::{Message, Order, Report};
+use scoreboard::WorkerState;
+use slog::{error, info, warn};
+use sys::socket::{Received, Sent, receive_message, send_message};
+use sys::{Interest, Signals, poll};
+
+use crate::finish::{Finish, FinishTurn};
+use crate::hold::Hold;
+use crate::post::{Answer, Job};
+use crate::posts::Posts;
+use crate::share::{Share, Shop, Turn, Unopened};
+
+/// A busy worker turns its loop at least so often.
+const BEAT: Duration = Duration::from_secs(1);
+/// So long, and at most half of `stop_timeout`, a leaving worker waits for answers to requests that
+/// are under way. What is not answered by then will be sent again, by another one.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// The loop and what it looks after.
+pub(crate) struct Desk {
+    pub(crate) shop: Shop,
+    pub(crate) pipe: OwnedFd,
+    pub(crate) signals: Signals,
+    pub(crate) posts: Posts,
+    work: Work,
+    /// Orders that come after the work in hand.
+    waiting: VecDeque<Order>,
+    /// What the parent has had no room for.
+    reports: VecDeque<Report>,
+}
+
+enum Work {
+    Nothing,
+    /// A share that the machine does not let us open yet.
+    Opening(orders::Share, Hold),
+    Share(Box<Share>),
+    Finish(Box<Finish>),
+}
+
+/// Why the loop ends, and with which exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// The pipe was closed, or SIGTERM came.
+    InOrder,
+    /// The parent said something that does not read.
+    Garbled,
+    /// A post thread is gone.
+    Broken,
+}
+
+/// When the loop must turn again.
+enum Next {
+    Now,
+    After(Duration),
+    /// When somebody wants something.
+    OnEvent,
+}
+
+impl Desk {
+    pub(crate) fn new(shop: Shop, pipe: OwnedFd, signals: Signals, posts: Posts) -> Desk {
+        let (work, waiting) = (Work::Nothing, VecDeque::new());
+        Desk { shop, pipe, signals, posts, work, waiting, reports: VecDeque::from([Report::Ready]) }
+    }
+
+    /// The worker's life, and its exit code.
+    pub(crate) fn run(mut self) -> i32 {
+        let why = loop {
+            self.shop.cell.set_heartbeat(sys::clock::now_ms());
+            if let Err(why) = self.hear().and_then(|()| self.take_answers()) {
+                break why;
+            }
+            let next = self.turn();
+            if let Err(why) = self.tell() {
+                break why;
+            }
+            self.shop.cell.set_state(self.state());
+            self.wait(next);
+        };
+        self.leave(why)
+    }
+
+    /// Takes in signals and orders.
+    fn hear(&mut self) -> Result<(), Leave> {
+        if !self.signals.take().is_empty() {
+            return Err(Leave::InOrder);
+        }
+        loop {
+            match receive_message(self.pipe.as_fd()) {
+                Received::Nothing => return Ok(()),
+                Received::Closed => return Err(Leave::InOrder),
+                Received::Message(bytes) => match Order::decode(&bytes) {
+                    Ok(Order::Abandon { claim }) => self.abandon(claim),
+                    Ok(order) => self.waiting.push_back(order),
+                    Err(_) => return Err(Leave::Garbled),
+                },
+            }
+        }
+    }
+
+    /// A delta is given up: the open share of it, and those that wait. What has been reported
+    /// already stays so.
+    fn abandon(&mut self, claim: u64) {
+        const REASON: &str = "the delta is given up";
+        for order in std::mem::take(&mut self.waiting) {
+            match order {
+                Order::Deal(share) if share.claim == claim => {
+                    self.reports.push_back(failed(&share, REASON));
+                }
+                order => self.waiting.push_back(order),
+            }
+        }
+        match &mut self.work {
+            Work::Share(share) if share.order().claim == claim => {
+                share.give_up(REASON, &self.posts);
+            }
+            Work::Opening(share, _) if share.claim == claim => {
+                self.reports.push_back(failed(share, REASON));
+                self.work = Work::Nothing;
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in what the post threads have done.
+    fn take_answers(&mut self) -> Result<(), Leave> {
+        while let Some(answer) = self.posts.answer() {
+            match (answer, &mut self.work) {
+                (Answer::Batch(batch), Work::Share(share)) => {
+                    share.take_in(&batch);
+                    self.posts.recycle(batch);
+                }
+                (Answer::Commit(true), Work::Finish(finish)) => finish.committed(),
+                (Answer::Broken, _) => return Err(Leave::Broken),
+                (Answer::Batch(_) | Answer::Commit(_) | Answer::Probe, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn of the work in hand.
+    fn turn(&mut self) -> Next {
+        let now = sys::clock::now_ms();
+        match &mut self.work {
+            Work::Nothing => return self.begin(),
+            Work::Opening(share, hold) => match hold.left(now) {
+                Some(left) => return Next::After(left),
+                None => {
+                    let share = share.clone();
+                    self.open(share, now);
+                }
+            },
+            Work::Share(share) => match share.turn(&self.shop, &mut self.posts, now) {
+                Turn::Again => {}
+                Turn::Wait(time) => return Next::After(time),
+                Turn::Done => {
+                    let (claim, share) = (share.order().claim, share.order().share);
+                    self.end_with(Report::ShareDone { claim, share });
+                }
+                Turn::Failed(reason) => {
+                    warn!(self.shop.log, "share failed"; "reason" => &reason);
+                    let report = failed(share.order(), &reason);
+                    self.end_with(report);
+                }
+            },
+            Work::Finish(finish) => match finish.turn(&self.shop, &mut self.posts, now) {
+                FinishTurn::Again => {}
+                FinishTurn::Wait(time) => return Next::After(time),
+                FinishTurn::Done(sums) => {
+                    let claim = finish.claim();
+                    self.end_with(Report::Finished { claim, sums });
+                }
+            },
+        }
+        Next::Now
+    }
+
+    fn end_with(&mut self, report: Report) {
+        self.work = Work::Nothing;
+        self.reports.push_back(report);
+    }
+
+    /// Begins the next work, if there is any.
+    fn begin(&mut self) -> Next {
+        match self.waiting.pop_front() {
+            None => return Next::OnEvent,
+            Some(Order::Deal(share)) => self.open(share, sys::clock::now_ms()),
+            Some(Order::Finish(order)) => {
+                self.work = Work::Finish(Box::new(Finish::new(order, &self.shop)));
+            }
+            Some(Order::Abandon { .. }) => {} // it was heard when it came
+        }
+        Next::Now
+    }
+
+    fn open(&mut self, order: orders::Share, now: u64) {
+        match Share::open(order.clone(), &self.shop, now) {
+            Ok(share) => self.work = Work::Share(Box::new(share)),
+            Err(Unopened::Fault(reason)) => {
+                warn!(self.shop.log, "share failed"; "reason" => &reason);
+                self.end_with(failed(&order, &reason));
+            }
+            Err(Unopened::Machine(error)) => {
+                let (retry, log) = (&self.shop.config.retry, &self.shop.log);
+                let mut hold = match std::mem::replace(&mut self.work, Work::Nothing) {
+                    Work::Opening(_, hold) => hold,
+                    _ => Hold::new("cannot open the delta", retry, log),
+                };
+                hold.failed(&error, now);
+                self.work = Work::Opening(order, hold);
+            }
+        }
+    }
+
+    /// Sends the reports that fit.
+    fn tell(&mut self) -> Result<(), Leave> {
+        while let Some(report) = self.reports.front() {
+            match send_message(self.pipe.as_fd(), &report.encode()) {
+                Sent::Done => drop(self.reports.pop_front()),
+                Sent::Full => return Ok(()),
+                Sent::Gone => return Err(Leave::InOrder),
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> WorkerState {
+        match &self.work {
+            Work::Nothing => WorkerState::Idle,
+            Work::Opening(..) => WorkerState::Converting,
+            _ if self.posts.is_backing_off() => WorkerState::BackingOff,
+            Work::Share(share) if share.is_reading() && self.posts.has_room() => {
+                WorkerState::Converting
+            }
+            Work::Share(_) | Work::Finish(_) => WorkerState::Posting,
+        }
+    }
+
+    fn wait(&self, next: Next) {
+        let timeout = match next {
+            Next::Now => Some(Duration::ZERO),
+            Next::After(time) => Some(time.min(BEAT)),
+            Next::OnEvent => None,
+        };
+        let pipe = match self.reports.is_empty() {
+            true => Interest::Read,
+            false => Interest::ReadWrite,
+        };
+        let watched = [
+            (self.pipe.as_fd(), pipe),
+            (self.signals.as_fd(), Interest::Read),
+            (self.posts.as_fd(), Interest::Read),
+        ];
+        // An error here (ENOMEM) turns the loop once more, and that is what it would have done.
+        let _ = poll(&watched, timeout);
+    }
+
+    /// Leaves in order: nothing more is sent; what is under way is waited for, not for long; what
+    /// is known is written down.
+    fn leave(mut self, why: Leave) -> i32 {
+        match why {
+            Leave::InOrder => {}
+            Leave::Garbled => error!(self.shop.log, "the parent said what does not read, leaving"),
+            Leave::Broken => error!(self.shop.log, "a post thread broke down, leaving"),
+        }
+        self.posts.halt();
+        let patience = FAREWELL.min(self.shop.config.workers.stop_timeout / 2);
+        let until = sys::clock::now_ms() + patience.as_millis() as u64;
+        while why == Leave::InOrder && !self.posts.is_idle() {
+            let now = sys::clock::now_ms();
+            self.shop.cell.set_heartbeat(now);
+            if now >= until {
+                info!(self.shop.log, "left a request unanswered");
+                break;
+            }
+            let left = Duration::from_millis(until - now).min(BEAT);
+            let _ = poll(&[(self.posts.as_fd(), Interest::Read)], Some(left));
+            if self.take_answers().is_err() {
+                break;
+            }
+        }
+        if let Work::Share(share) = &mut self.work {
+            if let Err(e) = share.leave(&self.shop, &self.posts, sys::clock::now_ms()) {
+                warn!(self.shop.log, "left without a checkpoint, work will be repeated"; "error" => %e);
+            }
+        }
+        self.shop.cell.set_state(WorkerState::Idle);
+        match why {
+            Leave::InOrder => 0,
+            Leave::Garbled | Leave::Broken => 1,
+        }
+    }
+
+    /// Posts an empty update, to see whether Solr would take one, before there is a delta.
+    pub(crate) fn probe(&mut self) {
+        self.posts.send(Job::Probe);
+    }
+}
+
+fn failed(share: &orders::Share, reason: &str) -> Report {
+    Report::ShareFailed { claim: share.claim, share: share.share, reason: reason.into() }
+}
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;

@@ -1,0 +1,418 @@
+//! A whole worker but for the fork: a desk on a thread, a spool, a Solr of a test's size, and the
+//! test in the parent's place.
+
+use super::*;
+use crate::convert::Converter;
+use crate::fake_solr::{FakeSolr, Play, config, no_log, nobody};
+use scoreboard::{Board, Tally, WorkerCell};
+use spool::{Checkpoint, Spool};
+use std::ffi::OsString;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+struct Office {
+    dir: tempfile::TempDir,
+    spool: Spool,
+    board: Board,
+    config: config::Config,
+}
+
+struct Worker {
+    pipe: Option<OwnedFd>,
+    thread: JoinHandle<i32>,
+    cell: WorkerCell,
+}
+
+impl Office {
+    fn new(config: config::Config) -> Office {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::at(dir.path());
+        spool.prepare().unwrap();
+        let board = Board::new().unwrap();
+        board.parent().set_slots_most(4);
+        Office { dir, spool, board, config }
+    }
+
+    fn delta(&self, name: &str, text: impl AsRef<[u8]>) -> OsString {
+        std::fs::write(self.spool.active().join(name), text).unwrap();
+        name.into()
+    }
+
+    fn hire(&self, slot: usize) -> Worker {
+        let (pipe, theirs) = sys::socket::pair().unwrap();
+        let cell = self.board.worker(1, slot);
+        cell.take_over();
+        let shop = Shop {
+            converter: Converter::new(&self.config),
+            config: self.config.clone(),
+            spool: self.spool.clone(),
+            board: self.board,
+            cell,
+            log: no_log(),
+        };
+        let posts = Posts::start(&self.config, None, cell, &shop.log).unwrap();
+        let signals = Signals::watch(&[sys::Signal::Hangup]).unwrap(); // which never comes
+        let thread = std::thread::spawn(|| Desk::new(shop, theirs, signals, posts).run());
+        let worker = Worker { pipe: Some(pipe), thread, cell };
+        assert_eq!(worker.report(), Report::Ready);
+        worker
+    }
+
+    fn rejected(&self, name: &str) -> Vec<serde_json::Value> {
+        let path = self.spool.rejected_file(name.as_ref());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    }
+}
+
+impl Worker {
+    fn order(&self, order: Order) {
+        let pipe = self.pipe.as_ref().unwrap().as_fd();
+        assert_eq!(send_message(pipe, &order.encode()), Sent::Done);
+    }
+
+    fn deal(&self, share: u32, of: u32, name: &str) {
+        self.order(Order::Deal(orders::Share { claim: 7, share, of, name: name.into() }));
+    }
+
+    fn finish(&self, of: u32, name: &str, failed: bool) -> orders::Sums {
+        let order = orders::Finish { claim: 7, of, name: name.into(), failed };
+        self.order(Order::Finish(order));
+        match self.report() {
+            Report::Finished { claim: 7, sums } => sums,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn report(&self) -> Report {
+        let pipe = self.pipe.as_ref().unwrap().as_fd();
+        let begin = Instant::now();
+        loop {
+            match receive_message(pipe) {
+                Received::Message(bytes) => return Report::decode(&bytes).unwrap(),
+                Received::Closed => panic!("the worker is gone"),
+                Received::Nothing => {
+                    assert!(begin.elapsed() < Duration::from_secs(20), "no report");
+                    poll(&[(pipe, Interest::Read)], Some(Duration::from_millis(100))).unwrap();
+                }
+            }
+        }
+    }
+
+    fn done(&self, share: u32) {
+        assert_eq!(self.report(), Report::ShareDone { claim: 7, share });
+    }
+
+    /// The parent closes the pipe.
+    fn dismiss(mut self) -> i32 {
+        self.pipe = None;
+        self.thread.join().unwrap()
+    }
+}
+
+fn lines(n: usize, line: impl Fn(usize) -> String) -> String {
+    (0..n).map(|i| line(i) + "\n").collect()
+}
+
+#[test]
+fn a_delta_goes_all_the_way_and_the_bad_lines_are_told() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.batch.docs = 10;
+    config.spool.max_line = 100;
+    let office = Office::new(config);
+    let mut text = lines(1000, |i| match i % 100 {
+        17 => format!(r#"{{"id":"d{i}","bad":1}}"#),
+        18 => format!(r#"{{"id":"d{i}""#),
+        19 => String::new(),
+        20 => format!(r#"{{"delete":{{"id":"gone{i}"}}}}"#),
+        21 => format!(r#"{{"id":"d{i}","long":"{}"}}"#, "x".repeat(100)),
+        22 => r#"{"id":["d"]}"#.into(),
+        _ => format!(r#"{{"id":"d{i}"}}"#),
+    });
+    text.push_str(r#"{"id":"last""#);
+    office.delta("x.jsonl", &text);
+    let workers: Vec<Worker> = (0..3).map(|slot| office.hire(slot)).collect();
+    (0..3).for_each(|share| workers[share as usize].deal(share, 3, "x.jsonl"));
+    (0..3).for_each(|share| workers[share as usize].done(share));
+    let sums = workers[1].finish(3, "x.jsonl", false);
+    let expected = orders::Sums { lines: 1001, docs: 940, deletes: 10, skipped: 10, rejected: 41 };
+    assert_eq!(sums, expected);
+    assert_eq!(solr.ids().len(), 940);
+    let totals = office.board.totals();
+    assert_eq!((totals.lines, totals.docs, totals.rejected), (1001, 940, 41));
+    assert_eq!(totals.bytes_read, text.len() as u64);
+
+    let rejected = office.rejected("x.jsonl");
+    let all: Vec<&str> = text.split('\n').collect();
+    assert_eq!(rejected.len(), 41);
+    for record in &rejected {
+        let index = record["line"].as_u64().unwrap() as usize - 1;
+        let expected = match index % 100 {
+            _ if index == 1000 => ("parse", None),
+            17 => ("solr", Some(400)),
+            18 | 21 => ("parse", None),
+            22 => ("convert", None),
+            other => panic!("line {other}"),
+        };
+        assert_eq!((record["stage"].as_str().unwrap(), record["status"].as_u64()), expected);
+        assert_eq!(record["delta"], "x.jsonl");
+        let before: usize = all[..index].iter().map(|l| l.len() + 1).sum();
+        assert_eq!(record["offset"].as_u64().unwrap() as usize, before);
+        match index % 100 {
+            21 => assert_eq!(
+                (&record["length"], &record["raw"]),
+                (&all[index].len().into(), &serde_json::Value::Null)
+            ),
+            _ => assert_eq!(record["raw"].as_str().unwrap(), all[index]),
+        }
+    }
+    let numbers: Vec<u64> = rejected.iter().map(|r| r["line"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted());
+    workers.into_iter().for_each(|w| assert_eq!(w.dismiss(), 0));
+}
+
+#[test]
+fn an_empty_delta_is_done_at_once() {
+    let office = Office::new(config(&[&nobody()]));
+    office.delta("x.jsonl", "");
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    worker.done(0);
+    assert_eq!(worker.finish(1, "x.jsonl", false), orders::Sums::default());
+    assert!(!office.spool.rejected_file("x.jsonl".as_ref()).exists());
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn a_worker_that_leaves_loses_nothing_and_the_next_goes_on_from_its_checkpoint() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.batch.docs = 10;
+    config.batch.in_flight = 3;
+    let office = Office::new(config);
+    let bad = |i: usize| i % 50 == 3;
+    let text = lines(5000, |i| match bad(i) {
+        true => format!(r#"{{"id":"d{i}","bad":1}}"#),
+        false => format!(r#"{{"id":"d{i}"}}"#),
+    });
+    office.delta("x.jsonl", &text);
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        let worker = office.hire(0);
+        let before = solr.lock().requests.len();
+        worker.deal(0, 1, "x.jsonl");
+        if rounds > 4 {
+            worker.done(0);
+            let sums = worker.finish(1, "x.jsonl", false);
+            assert_eq!((sums.lines, sums.docs, sums.rejected), (5000, 4900, 100));
+            assert_eq!(worker.dismiss(), 0);
+            break;
+        }
+        solr.wait(|state| state.requests.len() > before + 40);
+        assert_eq!(worker.dismiss(), 0);
+        let counts = Checkpoint::counts_at(&office.spool.checkpoint(7, 0)).unwrap().unwrap();
+        assert!(counts.lines > 0 && counts.lines < 5000, "{counts:?}");
+        assert_eq!(counts.lines, counts.docs + counts.rejected);
+    }
+    assert_eq!(solr.ids().len(), 4900);
+    let numbers: Vec<u64> =
+        office.rejected("x.jsonl").iter().map(|r| r["line"].as_u64().unwrap()).collect();
+    let expected: Vec<u64> = (0..5000).filter(|i| bad(*i)).map(|i| i as u64 + 1).collect();
+    assert_eq!(numbers, expected);
+    assert_eq!(office.board.totals().lines, 5000);
+    // What the checkpoints counted was not sent again, beyond what was under way.
+    let posted: usize = solr.lock().requests.iter().map(|r| r.1.matches("\"id\"").count()).sum();
+    assert!(posted < 5000 * 2, "{posted}");
+}
+
+#[test]
+fn the_mark_stays_before_what_solr_has_not_confirmed() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.batch.docs = 10;
+    config.batch.in_flight = 4;
+    let office = Office::new(config);
+    office.delta("x.jsonl", lines(200, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    // Whichever batch comes first is lost, again and again, while others go through.
+    solr.play([Play::Silence(Duration::from_millis(1500))]);
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    solr.wait(|state| state.docs.len() >= 30);
+    let tally: Tally = worker.cell.tally();
+    let confirmed = solr.ids();
+    for line in 0..tally.counts.lines {
+        assert!(confirmed.contains(&format!("d{line}")), "line {line} was counted too early");
+    }
+    assert!(tally.counts.lines < 200);
+    worker.done(0);
+    assert_eq!(worker.cell.tally().counts.docs, 200);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn leaving_waits_for_no_backoff() {
+    let mut config = config(&[&nobody()]);
+    config.retry =
+        config::Retry { first: Duration::from_secs(600), most: Duration::from_secs(600) };
+    let office = Office::new(config);
+    office.delta("x.jsonl", lines(10_000, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    let begin = Instant::now();
+    while worker.cell.state() != WorkerState::BackingOff {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", worker.cell.state());
+        std::thread::yield_now();
+    }
+    let begin = Instant::now();
+    assert_eq!(worker.dismiss(), 0);
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_delta_that_is_given_up_ends_at_once_though_solr_is_away() {
+    let mut config = config(&[&nobody()]);
+    config.retry =
+        config::Retry { first: Duration::from_secs(600), most: Duration::from_secs(600) };
+    let office = Office::new(config);
+    office.delta("x.jsonl", lines(10_000, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    let worker = office.hire(0);
+    worker.deal(0, 2, "x.jsonl");
+    worker.deal(1, 2, "x.jsonl");
+    let begin = Instant::now();
+    while worker.cell.state() != WorkerState::BackingOff {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        std::thread::yield_now();
+    }
+    worker.order(Order::Abandon { claim: 7 });
+    let mut given_up: Vec<u32> = (0..2)
+        .map(|_| match worker.report() {
+            Report::ShareFailed { claim: 7, share, reason } => {
+                assert_eq!(reason, "the delta is given up");
+                share
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    given_up.sort();
+    assert_eq!(given_up, [0, 1]);
+    assert_eq!(worker.finish(2, "x.jsonl", true), orders::Sums::default());
+    // And it can work again.
+    let solr = FakeSolr::start_at(&office.config.solr.urls[0]);
+    office.delta("y.jsonl", lines(10, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    let share = orders::Share { claim: 8, share: 0, of: 1, name: "y.jsonl".into() };
+    worker.order(Order::Deal(share));
+    assert_eq!(worker.report(), Report::ShareDone { claim: 8, share: 0 });
+    assert_eq!(solr.ids().len(), 10);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn too_many_rejects_stop_the_delta() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.batch.docs = 100;
+    let office = Office::new(config);
+    office.delta(
+        "x.jsonl",
+        lines(100_000, |i| match i % 5 {
+            0 => "nonsense".to_string(),
+            _ => format!(r#"{{"id":"d{i}"}}"#),
+        }),
+    );
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    match worker.report() {
+        Report::ShareFailed { claim: 7, share: 0, reason } => {
+            assert!(
+                reason.ends_with("lines rejected, more than max_rejects = \"10%\""),
+                "{reason}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let sums = worker.finish(1, "x.jsonl", true);
+    assert!(sums.lines >= 1000 && sums.lines < 20_000, "{sums:?}");
+    assert_eq!(office.rejected("x.jsonl").len() as u64, sums.rejected);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn a_delta_that_cannot_be_read_fails_with_its_reason() {
+    let office = Office::new(config(&[&nobody()]));
+    std::os::unix::fs::symlink("/etc/passwd", office.spool.active().join("link.jsonl")).unwrap();
+    let worker = office.hire(0);
+    for name in ["gone.jsonl", "link.jsonl"] {
+        worker.deal(0, 1, name);
+        match worker.report() {
+            Report::ShareFailed { reason, .. } => {
+                assert!(reason.starts_with(&format!("cannot read {name}: ")), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn solr_away_rejects_nothing_and_delivers_all_when_it_is_back() {
+    let office = Office::new(config(&[&nobody()]));
+    office.delta("x.jsonl", lines(3000, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    let begin = Instant::now();
+    while worker.cell.poster(0).retries() < 5 {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        std::thread::yield_now();
+    }
+    assert_eq!(worker.cell.poster(0).trouble(), scoreboard::Trouble::Passing);
+    let solr = FakeSolr::start_at(&office.config.solr.urls[0]);
+    worker.done(0);
+    assert_eq!(solr.ids().len(), 3000);
+    assert_eq!(worker.finish(1, "x.jsonl", false).rejected, 0);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn checkpoints_that_cannot_be_written_hold_the_share_and_lose_nothing() {
+    let solr = FakeSolr::start();
+    let office = Office::new(config(&[&solr.url]));
+    office.delta("x.jsonl", lines(100, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    // Something stands in the place of the checkpoint: writing it fails.
+    let path = office.spool.checkpoint(7, 0);
+    let beside = path.with_extension("tmp");
+    std::fs::create_dir(&beside).unwrap();
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    solr.wait(|state| state.docs.len() == 100);
+    std::thread::sleep(Duration::from_millis(100));
+    let pipe = worker.pipe.as_ref().unwrap().as_fd();
+    assert_eq!(receive_message(pipe), Received::Nothing, "done without a checkpoint");
+    std::fs::remove_dir(&beside).unwrap();
+    worker.done(0);
+    assert!(path.exists());
+    assert_eq!(worker.dismiss(), 0);
+    drop(office.dir);
+}
+
+#[test]
+fn a_message_that_does_not_read_ends_the_worker() {
+    let office = Office::new(config(&[&nobody()]));
+    let worker = office.hire(0);
+    let pipe = worker.pipe.as_ref().unwrap().as_fd();
+    assert_eq!(send_message(pipe, b"what?"), Sent::Done);
+    assert_eq!(worker.thread.join().unwrap(), 1);
+}
+
+#[test]
+fn an_idle_worker_does_not_wake() {
+    let office = Office::new(config(&[&nobody()]));
+    let worker = office.hire(0);
+    std::thread::sleep(Duration::from_millis(50));
+    let beat = worker.cell.heartbeat();
+    std::thread::sleep(Duration::from_millis(1300));
+    assert_eq!(worker.cell.heartbeat(), beat);
+    assert_eq!(worker.cell.state(), WorkerState::Idle);
+    assert_eq!(worker.dismiss(), 0);
+}

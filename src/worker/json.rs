@@ -1,0 +1,268 @@
+//! What a line is as JSON: exactly one object, and where some of its top-level members stand.
+//!
+//! A line's bytes travel to Solr as they are, in the middle of a body that we build, so nothing may
+//! pass that could end the object early (`{"id":"x"}}},"delete":{"query":"*:*"},…` would empty the
+//! collection), nor anything that Solr would take and regret. serde_json vouches for the grammar,
+//! the closed end and control characters; what it passes over unread, lone surrogates and depth,
+//! is looked at here. Nothing is built: members that nobody asked for are only skipped.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::{memchr_iter, memchr2_iter};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Deeper than this an object may not nest. (Solr 9 answers 500, a stack overflow, somewhere below
+/// a thousand levels, and that would look like a fault of its own that may pass.)
+const DEEPEST: usize = 100;
+
+/// The top-level members of one object: two of them by name, the others only counted.
+#[derive(Debug, Default)]
+pub(crate) struct Members<'a> {
+    /// How many members there are.
+    pub(crate) count: usize,
+    /// The two that were asked for: how often each stands there, and its last value.
+    pub(crate) named: [(usize, Option<&'a RawValue>); 2],
+}
+
+/// Reads one JSON object and nothing else; else says why it is none.
+pub(crate) fn members<'a>(text: &'a str, names: [&str; 2]) -> Result<Members<'a>, String> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = Named(names).deserialize(&mut deserializer).map_err(|e| reason(&e))?;
+    deserializer.end().map_err(|e| reason(&e))?;
+    Ok(members)
+}
+
+/// Whether the text is one JSON value of any kind; else why not.
+pub(crate) fn well_formed(text: &str) -> Result<(), String> {
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|e| reason(&e))
+}
+
+/// serde_json's words, with the column as bytes of the line, which is what it counts.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.rfind(" at line ").map_or(&text[..], |at| &text[..at]);
+    format!("malformed JSON at byte {}: {what}", error.column())
+}
+
+struct Named<'n>([&'n str; 2]);
+
+impl<'de> DeserializeSeed<'de> for Named<'_> {
+    type Value = Members<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Members<'de>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Named<'_> {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Members::default();
+        while let Some(name) = map.next_key_seed(Name(&self.0))? {
+            members.count += 1;
+            match name {
+                Some(n) => {
+                    members.named[n].0 += 1;
+                    members.named[n].1 = Some(map.next_value()?);
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// A key, compared as what it means, not as it is spelled: `"\u0069d"` is `id`.
+struct Name<'n>(&'n [&'n str; 2]);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|name| *name == key))
+    }
+}
+
+/// What a JSON string means. `raw` is one, quotes and all, and its surrogates are in pairs.
+pub(crate) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
+    if !raw.contains('\\') {
+        return Some(Cow::Borrowed(raw.strip_prefix('"')?.strip_suffix('"')?));
+    }
+    serde_json::from_str(raw).ok().map(Cow::Owned)
+}
+
+/// Where the first lone surrogate stands in well-formed JSON: half a character, of which Solr makes
+/// U+FFFD without a word.
+pub(crate) fn lone_surrogate(json: &[u8]) -> Option<usize> {
+    // Backslashes stand in strings only. Of `\\` the second is no beginning.
+    let mut next = 0;
+    for at in memchr_iter(b'\\', json) {
+        if at < next {
+            continue;
+        }
+        next = at + 2;
+        match escaped_unit(&json[at..]) {
+            Some(0xd800..=0xdbff) => match escaped_unit(&json[at + 6..]) {
+                Some(0xdc00..=0xdfff) => next = at + 12,
+                _ => return Some(at),
+            },
+            Some(0xdc00..=0xdfff) => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The number in `\uXXXX` at the beginning.
+fn escaped_unit(json: &[u8]) -> Option<u32> {
+    let digits = json.strip_prefix(br"\u")?.get(..4)?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Whether well-formed JSON nests deeper than Solr can take.
+pub(crate) fn too_deep(json: &[u8]) -> bool {
+    // Hardly a line has so many brackets at all, and counting them is quick.
+    memchr2_iter(b'{', b'[', json).count() > DEEPEST && depth(json) > DEEPEST
+}
+
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serde_json_refuses_everything_that_is_not_one_object() {
+        let control: String = ('\0'..' ').map(|c| format!("{{\"a\":\"{c}\"}}\n")).collect();
+        let control = control.split_terminator("}\n").map(|s| format!("{s}}}"));
+        let malformed = [
+            "",
+            "{",
+            "}",
+            "{}}",
+            "{}{}",
+            "{} {}",
+            "{},",
+            "{}x",
+            "{}//",
+            "[]",
+            "x",
+            "{]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{,}",
+            "{a:1}",
+            "{'a':1}",
+            "{\"a\":'b'}",
+            "{\"a\":tru}",
+            "{\"a\":01}",
+            "{\"a\":1.}",
+            "{\"a\":.5}",
+            "{\"a\":+1}",
+            "{\"a\":1e}",
+            "{\"a\":-}",
+            "{\"a\":NaN}",
+            "{\"a\":[1,]}",
+            "{\"a\":[1}",
+            "{\"a\":{\"b\":[1}}}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\u12g4\"}",
+            "{\"a\":\"b}",
+            "{\"a\":1}\0",
+            "\0{}",
+            "{\"a\0\":1,}",
+            "\u{feff}{}",
+            "{}\u{a0}",
+            "{/**/}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":1:2}",
+            "{\"\\ud800\":1}",
+            "{\"id\":\"x\"}}},\"delete\":{\"query\":\"*:*\"},\"add\":{\"doc\":{\"id\":\"y\"}",
+        ];
+        for text in malformed.into_iter().map(String::from).chain(control) {
+            assert!(members(&text, ["id", "delete"]).is_err(), "{text:?}");
+        }
+        for text in ["{}", " {\t}\r ", "{\"a\":[{\"b\":\"}\"},-1.5e+3,null,true,\"\\u0000\"]}"] {
+            assert!(members(text, ["id", "delete"]).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_what_it_means() {
+        let found =
+            members(r#"{"\u0069d":1,"i\u0064":2,"Id":3,"b":{"id":4}}"#, ["id", "b"]).unwrap();
+        assert_eq!(found.count, 4);
+        assert_eq!((found.named[0].0, found.named[0].1.unwrap().get()), (2, "2"));
+        assert_eq!((found.named[1].0, found.named[1].1.unwrap().get()), (1, r#"{"id":4}"#));
+    }
+
+    #[test]
+    fn serde_json_passes_over_lone_surrogates_so_they_are_looked_for() {
+        for (text, at) in [
+            (r#"{"a":"\ud800"}"#, Some(6)),
+            (r#"{"a":"\uDC00"}"#, Some(6)),
+            (r#"{"a":"\udc00\ud800"}"#, Some(6)),
+            (r#"{"a":"\ud83dx\ude00"}"#, Some(6)),
+            (r#"{"a":"\ud83d\ud83d\ude00"}"#, Some(6)),
+            (r#"{"a":"\ud83d\ude00\ude00"}"#, Some(18)),
+            (r#"{"a":["x",{"b":"y\uD8FF"}]}"#, Some(17)),
+            (r#"{"a":"\\\ud800"}"#, Some(8)),
+            (r#"{"a":"\ud83d\ude00"}"#, None),
+            (r#"{"a":"\\ud800"}"#, None),
+            (r#"{"a":"\u00fc\n\\"}"#, None),
+            (r#"{}"#, None),
+        ] {
+            assert!(members(text, ["id", "delete"]).is_ok(), "{text}");
+            assert_eq!(lone_surrogate(text.as_bytes()), at, "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_is_counted_outside_strings() {
+        let nested = |n: usize| format!("{{\"a\":{}1{}}}", "[".repeat(n - 1), "]".repeat(n - 1));
+        assert!(!too_deep(nested(DEEPEST).as_bytes()));
+        assert!(too_deep(nested(DEEPEST + 1).as_bytes()));
+        assert!(!too_deep(format!("{{\"a\":\"\\\"{}\"}}", "[".repeat(1000)).as_bytes()));
+        assert!(!too_deep(format!("{{\"a\":[{}1]}}", "{},".repeat(1000)).as_bytes()));
+    }
+}

@@ -1,0 +1,49 @@
+//! The probe: an update without documents, posted to see whether Solr could be fed. It changes
+//! nothing there.
+
+use config::Config;
+use scoreboard::Trouble;
+
+use crate::lane::{Lane, Request};
+use crate::receipt::{Verdict, Wait, judge_plain};
+use crate::secrets::Authorization;
+use crate::wire::Wire;
+
+/// This sees whether an update would be taken: some seed answers, has the collection, and takes the
+/// credentials. It tries each seed once and waits no longer than the configured times; else it
+/// says why, in one line with the URL and the remedy. It starts no thread.
+pub fn probe(config: &Config) -> Result<(), String> {
+    with(config, Authorization::read(&config.solr)?)
+}
+
+pub(crate) fn with(config: &Config, authorization: Option<Authorization>) -> Result<(), String> {
+    let lane = Lane::new(&config.solr, slog::Logger::root(slog::Discard, slog::o!()));
+    let wire = Wire::new(&config.solr, authorization);
+    let mut reasons = Vec::new();
+    for seed in 0..lane.seeds() {
+        let verdict = match wire.post(lane.url(seed, Request::Probe), b"[]") {
+            Ok(reply) => judge_plain(&reply),
+            Err(wait) => Verdict::Wait(wait),
+        };
+        let wait = match verdict {
+            Verdict::Confirmed => return Ok(()),
+            Verdict::Wait(wait) => wait,
+            Verdict::AtFault { status, message } => {
+                Wait::standing(format!("HTTP {status}: {message}"))
+            }
+            Verdict::TooLarge => Wait::standing("HTTP 413"),
+        };
+        reasons.push((wait.trouble == Trouble::Passing, lane.describe(seed, &wait)));
+    }
+    // A node that answers knows more than one that does not.
+    reasons.sort_by_key(|(passing, _)| *passing);
+    Err(match reasons.into_iter().next() {
+        Some((true, reason)) => format!("{reason}; start Solr there, or set solr.urls"),
+        Some((false, reason)) => reason,
+        None => "no seeds: set solr.urls".into(),
+    })
+}
+
+#[cfg(test)]
+#[path = "probe_tests.rs"]
+mod tests;

@@ -1,0 +1,398 @@
+//! An open share: reads its lines, has them converted, fills batches, and moves the mark as Solr's
+//! word comes in.
+//!
+//! The order of things is the promise. A reject is on the disk before the checkpoint that counts
+//! it; the checkpoint is written after Solr's word, never before; the scoreboard tells no more than
+//! has been done. What the machine cannot do at present (a full disk) is held and tried again;
+//! only what is wrong with the delta itself fails the share.
+
+use std::io;
+use std::time::Duration;
+
+use scoreboard::{Board, WorkerCell};
+use slog::{Logger, info};
+use spool::{Checkpoint, Identity, Spool};
+
+use crate::batch::{Batch, Outcome};
+use crate::convert::{Converted, Converter};
+use crate::hold::{Hold, is_the_deltas};
+use crate::limit;
+use crate::lines::{Found, Lines, Place};
+use crate::post::Job;
+use crate::posts::Posts;
+use crate::rejects::{Original, Reject, RejectFile, Stage};
+use crate::window::{Done, Window};
+
+/// Between two checkpoints, in milliseconds.
+const CHECKPOINT: u64 = 1000;
+/// A turn that found nothing to post ends after so many milliseconds: orders may wait.
+const TURN: u64 = 20;
+/// Reading stops while so many bytes of rejects wait for the disk.
+const UNWRITTEN: usize = 1 << 20;
+
+/// What a worker has for all its shares.
+pub(crate) struct Shop {
+    pub(crate) config: config::Config,
+    pub(crate) spool: Spool,
+    pub(crate) board: Board,
+    pub(crate) cell: WorkerCell,
+    pub(crate) converter: Converter,
+    pub(crate) log: Logger,
+}
+
+/// How a turn ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// There is more to do at once.
+    Again,
+    /// Nothing to do before an answer comes or this time is over.
+    Wait(Duration),
+    /// The share is in.
+    Done,
+    /// It will not be, for this reason.
+    Failed(String),
+}
+
+/// Why a share cannot be opened.
+pub(crate) enum Unopened {
+    /// The delta is at fault: one line, for people.
+    Fault(String),
+    /// The machine is: try again.
+    Machine(io::Error),
+}
+
+/// How far the reading is.
+enum Reading {
+    On,
+    /// The delta's end was seen, and what would come next has this place.
+    Ended(Place),
+    /// Given up: nothing more is read.
+    Given {
+        up: String,
+    },
+}
+
+/// One worker's lines of a delta.
+pub(crate) struct Share {
+    order: orders::Share,
+    delta: String,
+    identity: Identity,
+    checkpoint_path: std::path::PathBuf,
+    lines: Lines,
+    batch: Option<Batch>,
+    window: Window,
+    rejects: RejectFile,
+    reading: Reading,
+    /// Where the mark is and what lies before it.
+    mark: Checkpoint,
+    saved: Checkpoint,
+    saved_at: u64,
+    /// At the beginning there may be no checkpoint that says so.
+    ever_saved: bool,
+    read_hold: Hold,
+    write_hold: Hold,
+}
+
+impl Share {
+    /// Opens the delta and takes the share up where its checkpoint stands.
+    pub(crate) fn open(order: orders::Share, shop: &Shop, now: u64) -> Result<Share, Unopened> {
+        let delta = order.name.to_string_lossy().into_owned();
+        let at_fault = |e: io::Error| match is_the_deltas(&e) {
+            true => Unopened::Fault(format!("cannot read {delta}: {e}")),
+            false => Unopened::Machine(e),
+        };
+        if order.of == 0 || order.share >= order.of {
+            return Err(Unopened::Fault(format!("no share {} of {}", order.share, order.of)));
+        }
+        let file = shop.spool.open_delta(&order.name).map_err(at_fault)?;
+        let found = file.metadata().map_err(Unopened::Machine)?;
+        let identity = Identity::of(order.claim, order.share, order.of, &found);
+        let checkpoint_path = shop.spool.checkpoint(order.claim, order.share);
+        let (mark, ever_saved, rejects) =
+            take_up(&checkpoint_path, &identity, &shop.spool.rejects(order.claim, order.share))
+                .map_err(Unopened::Machine)?;
+        let lines = Lines::new(
+            file,
+            (order.share, order.of),
+            shop.config.spool.max_line,
+            mark.line,
+            mark.offset,
+        )
+        .map_err(at_fault)?;
+        let tally = shop.cell.tally();
+        let (claim, share) = (order.claim, order.share.into());
+        shop.cell.publish(&tally.begin(claim, share, mark.offset, mark.counts));
+        if mark.offset > 0 {
+            info!(shop.log, "share taken up again"; "delta" => &delta, "share" => order.share,
+                "line" => mark.line + 1);
+        }
+        let retry = &shop.config.retry;
+        Ok(Share {
+            window: Window::new(order.of),
+            delta,
+            identity,
+            checkpoint_path,
+            lines,
+            batch: None,
+            rejects,
+            reading: Reading::On,
+            mark,
+            saved: mark,
+            saved_at: now,
+            ever_saved,
+            read_hold: Hold::new("cannot read the delta", retry, &shop.log),
+            write_hold: Hold::new("cannot write checkpoint or rejects", retry, &shop.log),
+            order,
+        })
+    }
+
+    pub(crate) fn order(&self) -> &orders::Share {
+        &self.order
+    }
+
+    /// Reads no more: it ends with this reason once what is under way is answered.
+    pub(crate) fn give_up(&mut self, reason: impl Into<String>, posts: &Posts) {
+        if !matches!(self.reading, Reading::Given { .. }) {
+            self.reading = Reading::Given { up: reason.into() };
+            posts.halt();
+        }
+    }
+
+    /// Whether there is reading to be done (rather than waiting for Solr).
+    pub(crate) fn is_reading(&self) -> bool {
+        matches!(self.reading, Reading::On)
+    }
+
+    /// Does what can be done now.
+    pub(crate) fn turn(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> Turn {
+        self.post_what_is_due(shop, posts, now);
+        let read = self.read(shop, posts, now);
+        self.post_what_is_due(shop, posts, now);
+        self.move_mark(shop, posts);
+        let at_end = self.is_at_end(posts);
+        self.keep(at_end, now);
+        match &self.reading {
+            _ if !self.is_kept(at_end) => Turn::Wait(self.next_event(now)),
+            Reading::Given { up } if at_end => {
+                posts.go_on();
+                Turn::Failed(up.clone())
+            }
+            Reading::Ended(_) if at_end => Turn::Done,
+            // What the mark has passed, or the disk has taken, made room.
+            _ if read || self.can_read(posts, now) => Turn::Again,
+            _ => Turn::Wait(self.next_event(now)),
+        }
+    }
+
+    /// Reads and converts lines until a batch is full, the window is, or the turn is over. Answers
+    /// whether it could go on at once.
+    fn read(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> bool {
+        while self.can_read(posts, now) {
+            match self.lines.next() {
+                Ok(Found::Line(place, range)) => {
+                    let line = self.lines.bytes(range);
+                    let converted = shop.converter.convert(line);
+                    if overflows(self.batch.as_ref(), line, &shop.config.batch) {
+                        self.batch.take().into_iter().for_each(|b| posts.send(Job::Batch(b)));
+                    }
+                    let batch = self.batch.get_or_insert_with(|| posts.blank());
+                    let taken = batch.push((place.index, place.offset), line, &converted, now);
+                    let done = match &converted {
+                        _ if taken => None,
+                        Converted::Reject { stage, reason } => {
+                            let reject = reject(&self.delta, place, *stage, reason);
+                            Some(Done::Rejected(
+                                Reject { original: Original::Bytes(line), ..reject }.record(),
+                            ))
+                        }
+                        _ => Some(Done::Nothing),
+                    };
+                    self.window.push(place, done);
+                    if taken && is_full(batch, &shop.config.batch) {
+                        return posts.has_room();
+                    }
+                }
+                Ok(Found::TooLong(place, length)) => {
+                    let reason = format!(
+                        "the line has {length} bytes, and spool.max_line = {}",
+                        shop.config.spool.max_line
+                    );
+                    let original = Original::Length(length);
+                    let reject = reject(&self.delta, place, Stage::Parse, &reason);
+                    let record = Reject { original, ..reject }.record();
+                    self.window.push(place, Some(Done::Rejected(record)));
+                }
+                Ok(Found::More) => {
+                    self.read_hold.worked();
+                    if sys::clock::now_ms().saturating_sub(now) >= TURN {
+                        return true;
+                    }
+                }
+                Ok(Found::End(place)) => self.reading = Reading::Ended(place),
+                Err(e) if is_the_deltas(&e) => {
+                    self.give_up(format!("cannot read {}: {e}", self.delta), posts);
+                }
+                Err(e) => self.read_hold.failed(&e, now),
+            }
+        }
+        false
+    }
+
+    fn can_read(&self, posts: &Posts, now: u64) -> bool {
+        self.is_reading()
+            && posts.has_room()
+            && !self.window.is_full()
+            && self.rejects.waiting() < UNWRITTEN
+            && !self.write_hold.is_on()
+            && self.read_hold.left(now).is_none()
+    }
+
+    /// Posts the batch if it is full, old, or the last one; also if the window is full, or it would
+    /// wait for itself.
+    fn post_what_is_due(&mut self, shop: &Shop, posts: &mut Posts, now: u64) {
+        let Some(batch) = self.batch.as_ref().filter(|b| !b.is_empty()) else { return };
+        let limits = &shop.config.batch;
+        let old = now.saturating_sub(batch.opened) >= limits.delay.as_millis() as u64;
+        let ended = matches!(self.reading, Reading::Ended(_));
+        let due = is_full(batch, limits) || old || ended || self.window.is_full();
+        if due && posts.has_room() && !matches!(self.reading, Reading::Given { .. }) {
+            if let Some(batch) = self.batch.take() {
+                posts.send(Job::Batch(batch));
+            }
+        }
+    }
+
+    /// A batch is back from its post thread.
+    pub(crate) fn take_in(&mut self, batch: &Batch) {
+        for (n, entry) in batch.entries.iter().enumerate() {
+            let done = match (&entry.outcome, entry.kind) {
+                (Outcome::Open, _) => continue,
+                (Outcome::Confirmed, crate::batch::Kind::Add) => Done::Doc,
+                (Outcome::Confirmed, crate::batch::Kind::Delete) => Done::Delete,
+                (Outcome::Rejected { status, reason }, _) => {
+                    let place = Place { index: entry.line, offset: entry.offset, end: 0 };
+                    let reject = Reject {
+                        id: Some(batch.id(n)),
+                        status: Some(*status),
+                        attempts: entry.attempts,
+                        original: Original::Bytes(batch.original(n)),
+                        ..reject(&self.delta, place, Stage::Solr, reason)
+                    };
+                    Done::Rejected(reject.record())
+                }
+            };
+            self.window.settle(entry.line, done);
+        }
+    }
+
+    /// Moves the mark over what is done, and says so.
+    fn move_mark(&mut self, shop: &Shop, posts: &Posts) {
+        let passed = self.window.advance(|record| self.rejects.append(record));
+        if let Some((line, offset)) = passed.mark {
+            let counts = self.mark.counts.plus(passed.counts);
+            self.mark = Checkpoint { line, offset, counts, rejects: self.rejects.length() };
+            shop.cell.publish(&shop.cell.tally().reach(offset, counts));
+            if passed.counts.rejected > 0 {
+                if let Some(reason) = limit::exceeded(&shop.config, &shop.board, self.order.claim) {
+                    self.give_up(reason, posts);
+                }
+            }
+        }
+        if let (Reading::Ended(end), true) = (&self.reading, self.window.is_empty()) {
+            // Behind the last line of this share there may be lines of others.
+            self.mark = Checkpoint { line: end.index, offset: end.offset, ..self.mark };
+        }
+    }
+
+    /// Whether nothing is left but to write the last checkpoint.
+    fn is_at_end(&self, posts: &Posts) -> bool {
+        match self.reading {
+            Reading::On => false,
+            Reading::Ended(_) => self.window.is_empty(),
+            Reading::Given { .. } => posts.is_idle(),
+        }
+    }
+
+    /// Writes rejects and checkpoint if it is time.
+    fn keep(&mut self, at_end: bool, now: u64) {
+        if self.write_hold.left(now).is_some() {
+            return;
+        }
+        let due = at_end || now.saturating_sub(self.saved_at) >= CHECKPOINT;
+        let kept = match due && !self.is_kept(true) {
+            true => self.save(now),
+            false if self.rejects.waiting() >= UNWRITTEN => self.rejects.write(),
+            false => return,
+        };
+        match kept {
+            Ok(()) => self.write_hold.worked(),
+            Err(e) => self.write_hold.failed(&e, now),
+        }
+    }
+
+    /// Whether the checkpoint is where the mark is, as it must be at the end.
+    fn is_kept(&self, at_end: bool) -> bool {
+        !at_end || (self.ever_saved && self.saved == self.mark)
+    }
+
+    /// Rejects on the disk, then the checkpoint that counts them. Never the other way round.
+    fn save(&mut self, now: u64) -> io::Result<()> {
+        self.rejects.sync()?;
+        self.mark.save(&self.checkpoint_path, &self.identity)?;
+        (self.saved, self.saved_at, self.ever_saved) = (self.mark, now, true);
+        Ok(())
+    }
+
+    /// The worker leaves: the mark moves over what is known, and is written down.
+    pub(crate) fn leave(&mut self, shop: &Shop, posts: &Posts, now: u64) -> io::Result<()> {
+        self.move_mark(shop, posts);
+        self.save(now)
+    }
+
+    /// How long nothing but an answer can change anything.
+    fn next_event(&self, now: u64) -> Duration {
+        let second = Duration::from_secs(1);
+        let holds = [self.read_hold.left(now), self.write_hold.left(now)];
+        holds.into_iter().flatten().fold(second, Duration::min)
+    }
+}
+
+/// The checkpoint and the reject file it speaks of; both from the beginning where one of them
+/// cannot be believed.
+fn take_up(
+    path: &std::path::Path,
+    identity: &Identity,
+    rejects: &std::path::Path,
+) -> io::Result<(Checkpoint, bool, RejectFile)> {
+    if let Some(mark) = Checkpoint::load(path, identity)? {
+        match RejectFile::open(rejects, mark.rejects) {
+            Ok(file) => return Ok((mark, true, file)),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok((Checkpoint::default(), false, RejectFile::open(rejects, 0)?))
+}
+
+fn is_full(batch: &Batch, limits: &config::Batch) -> bool {
+    batch.len() >= limits.docs as usize || batch.bytes() as u64 >= limits.bytes
+}
+
+/// Whether a batch must travel before this line is added to it; a giant travels alone.
+fn overflows(batch: Option<&Batch>, line: &[u8], limits: &config::Batch) -> bool {
+    batch.is_some_and(|b| !b.is_empty() && (b.bytes() + line.len()) as u64 > limits.bytes)
+}
+
+fn reject<'a>(delta: &'a str, place: Place, stage: Stage, reason: &'a str) -> Reject<'a> {
+    Reject {
+        delta,
+        line: place.index + 1,
+        offset: place.offset,
+        id: None,
+        stage,
+        status: None,
+        reason,
+        attempts: 0,
+        original: Original::Length(0),
+    }
+}

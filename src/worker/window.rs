@@ -1,0 +1,210 @@
+//! The window: the lines between the mark and the line read last. Batches are confirmed in any
+//! order; the mark moves over lines that are done, one after the other, and stops at the first that
+//! is not. Nothing is counted before the mark has passed it, nor is a reject written.
+//!
+//! It is bounded, so that memory is, and the work that is repeated after a death.
+
+use std::collections::VecDeque;
+
+use scoreboard::Counts;
+
+use crate::lines::Place;
+
+/// So many lines of a share are outstanding at most.
+pub(crate) const MOST: usize = 65_536;
+/// So many bytes of rejects wait at most for lines before them (and one more).
+const MOST_BYTES: usize = 8 << 20;
+
+/// How a line came to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Solr has confirmed its document.
+    Doc,
+    /// Solr has confirmed its delete.
+    Delete,
+    /// It becomes nothing.
+    Nothing,
+    /// It can never be delivered: its record for the reject file.
+    Rejected(Vec<u8>),
+}
+
+struct Slot {
+    offset: u64,
+    end: u64,
+    done: Option<Done>,
+}
+
+/// The outstanding lines of one share.
+pub(crate) struct Window {
+    of: u64,
+    /// The index of the line in front.
+    front: u64,
+    ring: VecDeque<Slot>,
+    /// Bytes of reject records in the ring.
+    held: usize,
+}
+
+/// What the mark has passed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// The index of the line after the last that was passed, and its place.
+    pub(crate) mark: Option<(u64, u64)>,
+    /// What these lines count.
+    pub(crate) counts: Counts,
+}
+
+impl Window {
+    /// `of`: how many shares, so that each next line of this share is so many further on.
+    pub(crate) fn new(of: u32) -> Window {
+        Window { of: of.max(1).into(), front: 0, ring: VecDeque::new(), held: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// Whether reading must stop until the mark moves.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ring.len() >= MOST || self.held >= MOST_BYTES
+    }
+
+    /// A line has been read; `done` if there is nothing to wait for.
+    pub(crate) fn push(&mut self, line: Place, done: Option<Done>) {
+        match self.ring.len() as u64 {
+            0 => self.front = line.index,
+            n => debug_assert_eq!(line.index, self.front + n * self.of),
+        }
+        self.held += held(done.as_ref());
+        self.ring.push_back(Slot { offset: line.offset, end: line.end, done });
+    }
+
+    /// The line of this index is done. A line that is not outstanding is passed over.
+    pub(crate) fn settle(&mut self, line: u64, done: Done) {
+        let Some(ahead) = line.checked_sub(self.front) else { return };
+        if let Some(slot) = self.ring.get_mut((ahead / self.of) as usize) {
+            self.held += held(Some(&done));
+            self.held -= held(slot.done.as_ref());
+            slot.done = Some(done);
+        }
+    }
+
+    /// Moves the mark as far as it goes; `reject` gets the records that it passes, in order.
+    pub(crate) fn advance(&mut self, mut reject: impl FnMut(&[u8])) -> Passed {
+        let mut passed = Passed::default();
+        while self.ring.front().is_some_and(|slot| slot.done.is_some()) {
+            let Some(slot) = self.ring.pop_front() else { break };
+            let counts = &mut passed.counts;
+            counts.lines += 1;
+            counts.bytes_read += slot.end - slot.offset;
+            self.held -= held(slot.done.as_ref());
+            match slot.done {
+                Some(Done::Doc) => counts.docs += 1,
+                Some(Done::Delete) => counts.deletes += 1,
+                Some(Done::Nothing) | None => counts.skipped += 1,
+                Some(Done::Rejected(record)) => {
+                    counts.rejected += 1;
+                    reject(&record);
+                }
+            }
+            passed.mark = Some((self.front + 1, slot.end));
+            self.front += self.of;
+        }
+        passed
+    }
+}
+
+fn held(done: Option<&Done>) -> usize {
+    match done {
+        Some(Done::Rejected(record)) => record.len(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(index: u64) -> Place {
+        Place { index, offset: index * 10, end: index * 10 + 10 }
+    }
+
+    fn settled(index: u64) -> Done {
+        match index % 7 {
+            0 => Done::Delete,
+            1 => Done::Rejected(format!("{index}\n").into_bytes()),
+            _ => Done::Doc,
+        }
+    }
+
+    #[test]
+    fn the_mark_never_passes_a_line_that_is_not_done() {
+        // A model: lines come in order, are done in any order; the mark is before the first open one.
+        let mut dice = 88172645463325252u64;
+        let mut roll = move |n: u64| {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            dice % n
+        };
+        for of in [1u64, 2, 5] {
+            let share = of - 1;
+            let mut window = Window::new(of as u32);
+            let (mut open, mut next) = (Vec::new(), share);
+            let (mut mark, mut rejected, mut sum) = (0, Vec::new(), Counts::default());
+            for _ in 0..20_000 {
+                if roll(2) == 0 && !window.is_full() {
+                    let nothing = roll(10) == 0;
+                    window.push(place(next), nothing.then_some(Done::Nothing));
+                    if !nothing {
+                        open.push(next);
+                    }
+                    next += of;
+                } else if !open.is_empty() {
+                    let line = open.swap_remove(roll(open.len().min(9) as u64) as usize);
+                    window.settle(line, settled(line));
+                }
+                let passed = window.advance(|record| rejected.extend_from_slice(record));
+                sum = sum.plus(passed.counts);
+                mark = passed.mark.map_or(mark, |(line, offset)| {
+                    assert!(line > mark && offset == line * 10);
+                    line
+                });
+                let first_open = open.iter().min().copied().unwrap_or(next);
+                assert!(mark <= first_open && first_open < mark + of);
+            }
+            for line in open.drain(..) {
+                window.settle(line, settled(line));
+            }
+            sum = sum.plus(window.advance(|record| rejected.extend_from_slice(record)).counts);
+            assert!(window.is_empty() && window.held == 0);
+            assert_eq!(sum.lines, next / of);
+            assert_eq!(sum.lines, sum.docs + sum.deletes + sum.skipped + sum.rejected);
+            let written: Vec<u64> =
+                String::from_utf8(rejected).unwrap().lines().map(|l| l.parse().unwrap()).collect();
+            assert!(written.is_sorted() && written.len() as u64 == sum.rejected);
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_by_lines_and_by_the_bytes_of_rejects() {
+        let mut window = Window::new(1);
+        window.push(place(0), None);
+        for n in 1..MOST as u64 {
+            assert!(!window.is_full());
+            window.push(place(n), Some(Done::Nothing));
+        }
+        assert!(window.is_full());
+        window.settle(0, Done::Doc);
+        assert_eq!(window.advance(|_| {}).counts.lines, MOST as u64);
+        assert!(!window.is_full() && window.is_empty());
+
+        window.push(place(70_000), None);
+        window.push(place(70_001), Some(Done::Rejected(vec![b'x'; MOST_BYTES])));
+        assert!(window.is_full());
+        window.settle(70_000, Done::Doc);
+        let mut bytes = 0;
+        let passed = window.advance(|record| bytes += record.len());
+        assert_eq!((passed.mark, bytes), (Some((70_002, 700_020)), MOST_BYTES));
+        assert!(!window.is_full());
+    }
+}

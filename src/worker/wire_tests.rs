@@ -1,0 +1,127 @@
+use super::*;
+use crate::fake_solr::{FakeSolr, Play, config, nobody};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+fn wire(change: impl FnOnce(&mut config::Config)) -> Wire {
+    let mut config = config(&["http://localhost:1/solr"]);
+    change(&mut config);
+    Wire::new(&config.solr, None)
+}
+
+fn post(wire: &Wire, url: &str) -> Result<Reply, String> {
+    wire.post(&format!("{url}/offers/update?versions=true"), b"[]").map_err(|wait| wait.reason)
+}
+
+#[test]
+fn answers_come_whole_over_one_connection() {
+    let solr = FakeSolr::start();
+    let wire = wire(|_| {});
+    for status in [200, 400, 503, 200] {
+        solr.play([Play::Answer(status, "text/html; charset=x", "y".repeat(100_000))]);
+        let reply = post(&wire, &solr.url).unwrap();
+        assert_eq!((reply.status, reply.body.len()), (status, 100_000));
+        assert_eq!(reply.content_type, "text/html; charset=x");
+    }
+    assert_eq!(solr.lock().connections, 1);
+}
+
+#[test]
+fn a_redirect_is_an_answer_and_not_followed() {
+    let solr = FakeSolr::start();
+    for status in [301, 302, 303, 307, 308] {
+        solr.play([Play::Answer(status, "text/html", String::new())]);
+        assert_eq!(post(&wire(|_| {}), &solr.url).unwrap().status, status);
+    }
+    assert_eq!(solr.lock().requests.len(), 5);
+}
+
+#[test]
+fn what_goes_wrong_is_said_in_a_persons_words() {
+    let wire = wire(|c| c.solr.timeout = Duration::from_millis(300));
+    assert_eq!(post(&wire, &nobody()).unwrap_err(), "connection refused");
+    let solr = FakeSolr::start();
+    solr.play([Play::Silence(Duration::from_secs(3))]);
+    let begin = Instant::now();
+    assert_eq!(post(&wire, &solr.url).unwrap_err(), "no answer in time");
+    assert!(begin.elapsed() < Duration::from_secs(2));
+    solr.play([Play::CloseAfter]);
+    assert_eq!(post(&wire, &solr.url).unwrap_err(), "connection closed without an answer");
+    let unknown = post(&wire, "http://host.invalid:8983/solr").unwrap_err();
+    assert!(unknown.contains("lookup"), "{unknown}");
+}
+
+#[test]
+fn an_answer_that_never_ends_is_cut() {
+    let solr = FakeSolr::start();
+    solr.play([Play::Answer(200, "application/json", "x".repeat(LONGEST_ANSWER as usize + 1))]);
+    let reason = post(&wire(|_| {}), &solr.url).unwrap_err();
+    assert!(reason.starts_with("the answer (HTTP 200) broke off"), "{reason}");
+}
+
+#[test]
+fn the_credentials_travel_with_each_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    std::fs::write(&path, "abc").unwrap();
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.solr.token_file = Some(path);
+    let authorization = Authorization::read(&config.solr).unwrap();
+    let wire = Wire::new(&config.solr, authorization);
+    post(&wire, &solr.url).unwrap();
+    let head = solr.lock().requests[0].0.to_ascii_lowercase();
+    assert!(head.contains("authorization: bearer abc\r\n"), "{head}");
+    assert!(head.contains("content-type: application/json\r\n"), "{head}");
+}
+
+#[test]
+fn names_are_kept_and_serve_on_when_the_look_up_fails() {
+    let names = Names::default();
+    let addresses = names.look_up("localhost:8983".into()).unwrap();
+    assert!(!addresses.is_empty());
+    let long_ago = Instant::now().checked_sub(NAMES_LAST * 2).unwrap();
+    let mut known = names.known.lock().unwrap();
+    known.insert("host.invalid:1".into(), (long_ago, addresses.clone()));
+    drop(known);
+    assert_eq!(names.look_up("host.invalid:1".into()).unwrap(), addresses);
+    assert!(names.look_up("host.invalid:2".into()).is_err());
+}
+
+/// Runs in a process of its own, where no other test's threads come and go.
+#[test]
+fn ureq_starts_no_thread() {
+    const ALONE: &str = "SOLR_UPDATER_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = std::thread::current().name().unwrap().to_owned();
+        let run = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([&name, "--exact", "--test-threads=1"])
+            .env(ALONE, "1")
+            .env("HTTP_PROXY", "http://127.0.0.1:1") // which nobody may follow
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let solr = FakeSolr::start();
+    let wire = wire(|_| {});
+    let url = solr.url.replace("127.0.0.1", "localhost");
+    post(&wire, &url).unwrap(); // the fake's thread for this connection
+    let (most, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let watcher = std::thread::spawn({
+        let (most, over) = (Arc::clone(&most), Arc::clone(&over));
+        move || {
+            while !over.load(SeqCst) {
+                most.fetch_max(sys::threads().unwrap(), SeqCst);
+            }
+        }
+    });
+    let before = sys::threads().unwrap();
+    for _ in 0..500 {
+        post(&wire, &url).unwrap();
+    }
+    over.store(true, SeqCst);
+    watcher.join().unwrap();
+    assert_eq!((most.load(SeqCst), before), (before, before));
+}
