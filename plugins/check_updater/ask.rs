@@ -16,7 +16,7 @@ use crate::watchdog::{Stage, stage};
 /// The longest answer taken, in bytes: thousands of workers and shards fit in it.
 const MOST: usize = 4 << 20;
 
-/// This is the answer, and how it came.
+/// The answer, and how it came.
 #[derive(Debug)]
 pub struct Reply {
     /// What was said.
@@ -29,7 +29,7 @@ pub struct Reply {
     pub answering: Duration,
 }
 
-/// This is why there is no answer.
+/// Why there is no answer.
 #[derive(Debug, PartialEq)]
 pub struct Trouble {
     state: State,
@@ -45,7 +45,7 @@ impl Trouble {
         Trouble { state: State::Unknown, text }
     }
 
-    /// This is the trouble as a report, with the full text below where details are wanted.
+    /// The trouble as a report, with the full text below where details are wanted.
     pub fn report(self, options: &Options) -> Report {
         let mut report = Report::new(self.state, self.text.clone());
         if options.verbose > 0 {
@@ -58,7 +58,7 @@ impl Trouble {
     }
 }
 
-/// This asks the daemon behind `socket` for its status document.
+/// Asks the daemon behind `socket` for its status document.
 pub fn ask(socket: &Path) -> Result<Reply, Trouble> {
     let start = Instant::now();
     stage(Stage::Connecting);

@@ -1,4 +1,4 @@
-//! This is the Nagios and Icinga plugin: it asks the status socket one question and says in one line, an exit code
+//! The Nagios and Icinga plugin: it asks the status socket one question and says in one line, an exit code
 //! and performance data how the daemon is. It holds nothing of the daemon but the status document, starts nothing,
 //! writes nothing anywhere but to standard output, and never to standard error.
 //!

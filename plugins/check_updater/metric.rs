@@ -4,7 +4,7 @@
 
 use status::{Document, code};
 
-/// This is one of the numbers.
+/// One of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// Seconds since the oldest delta not settled was first seen.
@@ -48,7 +48,7 @@ impl Metric {
         }
     }
 
-    /// This is the name in messages.
+    /// The name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Metric::Lag => "lag",
@@ -61,7 +61,7 @@ impl Metric {
         }
     }
 
-    /// This is the label in the performance data.
+    /// The label in the performance data.
     pub fn label(self) -> &'static str {
         match self {
             Metric::SolrAge => "solr_age",
@@ -70,7 +70,7 @@ impl Metric {
         }
     }
 
-    /// This is its unit in the performance data.
+    /// Its unit in the performance data.
     pub fn unit(self) -> &'static str {
         match self {
             Metric::Lag | Metric::SolrAge => "s",
@@ -82,7 +82,7 @@ impl Metric {
         }
     }
 
-    /// This is the code of the daemon's own reason about the same thing: to be said once, not twice.
+    /// The code of the daemon's own reason about the same thing: to be said once, not twice.
     pub fn code(self) -> &'static str {
         match self {
             Metric::Lag => code::LAG,
@@ -95,7 +95,7 @@ impl Metric {
         }
     }
 
-    /// This is the number itself, whole seconds where it is a time; `None` where the daemon does not know it.
+    /// The number itself, whole seconds where it is a time; `None` where the daemon does not know it.
     pub fn value(self, document: &Document) -> Option<f64> {
         match self {
             Metric::Lag => Some(document.lag_s().floor()),
@@ -108,7 +108,7 @@ impl Metric {
         }
     }
 
-    /// This is the number in words, as in `lag 340 s`.
+    /// The number in words, as in `lag 340 s`.
     pub fn words(self, value: f64) -> String {
         let value = number(value);
         match self {
@@ -124,7 +124,7 @@ impl Metric {
     }
 }
 
-/// This prints a number for performance data: plain decimal, at most three digits after the point, no exponent.
+/// Prints a number for performance data: plain decimal, at most three digits after the point, no exponent.
 pub fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

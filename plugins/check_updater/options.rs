@@ -1,4 +1,4 @@
-//! This is the command line. clap takes it apart; the help is written by hand, because an administrator works from it
+//! The command line. clap takes it apart; the help is written by hand, because an administrator works from it
 //! and it must fit 80 columns. Whatever is wrong with it is UNKNOWN on standard output: clap's own exit code for
 //! misuse, 2, would be CRITICAL.
 
@@ -14,7 +14,7 @@ use crate::metric::Metric;
 use crate::range::{Range, decimal};
 use crate::report::{Report, State};
 
-/// This is where the daemon answers unless told otherwise.
+/// Where the daemon answers unless told otherwise.
 pub const SOCKET: &str = "/run/solr-updater/status.sock";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -73,7 +73,7 @@ timeout); the worst counts, in the order OK, WARNING, UNKNOWN, CRITICAL.
   check_updater -w 120 -c 600 --queue-warning 50 --workers-critical 1:
 ";
 
-/// This is what was wished for.
+/// What was wished for.
 #[derive(Debug)]
 pub struct Options {
     /// The status socket.
@@ -85,7 +85,7 @@ pub struct Options {
     thresholds: Vec<(Metric, Pair)>,
 }
 
-/// This is how long the run may last, and what it means when it lasts longer.
+/// How long the run may last, and what it means when it lasts longer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timeout {
     /// From the start of the program.
@@ -103,7 +103,7 @@ pub struct Pair {
     pub critical: Option<Range>,
 }
 
-/// This is what is to be said instead of a check.
+/// What is to be said instead of a check.
 #[derive(Debug)]
 pub enum Instead {
     /// Help or the version: as it stands.
@@ -120,7 +120,7 @@ impl Options {
     }
 }
 
-/// This takes the command line apart; the first argument is the program's name.
+/// Takes the command line apart; the first argument is the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, Instead> {
     let matches =
         command().try_get_matches_from(arguments).map_err(|error| match error.kind() {
@@ -192,7 +192,7 @@ fn misuse(what: &str) -> Instead {
     Instead::Misuse(Report { details: usage, ..Report::new(State::Unknown, what.to_owned()) })
 }
 
-/// This reads `N[:STATE]`: seconds, more than none and at most a day.
+/// Reads `N[:STATE]`: seconds, more than none and at most a day.
 fn read_timeout(text: &str) -> Option<Timeout> {
     let (seconds, state) = match text.split_once(':') {
         Some((seconds, state)) => (seconds, State::parse(state)?),

@@ -1,4 +1,4 @@
-//! This is a threshold range, `[@]start:end`, as the Monitoring Plugins Development Guidelines have it ("Threshold and
+//! A threshold range, `[@]start:end`, as the Monitoring Plugins Development Guidelines have it ("Threshold and
 //! Ranges"), and nothing besides: what the C library reads as 0 (`abc`, `10s`, `:`) is refused, since a threshold that
 //! never alerts is worse than a plugin that complains.
 //!
@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-/// This is a range, and the text it was given as.
+/// A range, and the text it was given as.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Range {
     text: String,
@@ -17,7 +17,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// This reads a range, or says what is wrong with it.
+    /// Reads a range, or says what is wrong with it.
     pub fn parse(text: &str) -> Result<Range, &'static str> {
         const GRAMMAR: &str = "a range is [@][start:][end], as in 10, 10:, ~:10, 10:20, @10:20";
         let (inverted, bare) = match text.strip_prefix('@') {
@@ -45,12 +45,12 @@ impl Range {
         Ok(Range { text: text.to_owned(), start, end, inverted })
     }
 
-    /// This says whether `value` alerts.
+    /// Says whether `value` alerts.
     pub fn alerts(&self, value: f64) -> bool {
         (self.start <= value && value <= self.end) == self.inverted
     }
 
-    /// This is where a value that alerts lies, for people: `outside 10:20`, `inside @10:20`.
+    /// Where a value that alerts lies, for people: `outside 10:20`, `inside @10:20`.
     pub fn side(&self) -> &'static str {
         if self.inverted { "inside" } else { "outside" }
     }
@@ -62,7 +62,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// This reads `-12.5`: digits, one point between digits, a minus. No exponent, no unit, no plus, no infinity.
+/// Reads `-12.5`: digits, one point between digits, a minus. No exponent, no unit, no plus, no infinity.
 pub fn decimal(text: &str) -> Option<f64> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = text.strip_prefix('-').unwrap_or(text);

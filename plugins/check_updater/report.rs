@@ -1,4 +1,4 @@
-//! This is how a verdict is said: `UPDATER STATE - text | performance data` on the first line, details below it. The
+//! How a verdict is said: `UPDATER STATE - text | performance data` on the first line, details below it. The
 //! text before the bar takes at most 79 characters and a blank; all performance data stands on the first line, for
 //! Nagios joins what comes later and Icinga drops it; and no bar stands anywhere else, whatever a message holds.
 //! Exactly one voice speaks, once: the run's own, or the watchdog's.
@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// This is a plugin's state; ordered as monitoring-plugins 3.0 does when it takes the worst of several.
+/// A plugin's state; ordered as monitoring-plugins 3.0 does when it takes the worst of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Exit code 0.
@@ -23,7 +23,7 @@ pub enum State {
 }
 
 impl State {
-    /// This is the word in the output.
+    /// The word in the output.
     pub fn word(self) -> &'static str {
         match self {
             State::Ok => "OK",
@@ -33,7 +33,7 @@ impl State {
         }
     }
 
-    /// This is the exit code.
+    /// The exit code.
     pub fn code(self) -> u8 {
         match self {
             State::Ok => 0,
@@ -43,7 +43,7 @@ impl State {
         }
     }
 
-    /// This reads a word in any case, or an exit code.
+    /// Reads a word in any case, or an exit code.
     pub fn parse(text: &str) -> Option<State> {
         let all = [State::Ok, State::Warning, State::Unknown, State::Critical];
         all.into_iter().find(|state| {
@@ -52,7 +52,7 @@ impl State {
     }
 }
 
-/// This is all that is said.
+/// All that is said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// The verdict.
@@ -69,12 +69,12 @@ pub struct Report {
 const ROOM: usize = 79;
 
 impl Report {
-    /// This is a report of one reason and nothing else.
+    /// A report of one reason and nothing else.
     pub fn new(state: State, text: String) -> Report {
         Report { state, text: vec![text], perf: String::new(), details: Vec::new() }
     }
 
-    /// This is the whole output, newline included.
+    /// The whole output, newline included.
     pub fn print(&self) -> String {
         let text: Vec<String> = self.text.iter().map(|text| clean(text)).collect();
         let head = format!("UPDATER {} - ", self.state.word());
@@ -92,7 +92,7 @@ impl Report {
     }
 }
 
-/// This makes text fit for a line of plugin output: no bar, nothing that ends a line or moves a cursor.
+/// Makes text fit for a line of plugin output: no bar, nothing that ends a line or moves a cursor.
 fn clean(text: &str) -> String {
     status::page::plain(text).replace('|', "/")
 }
@@ -133,7 +133,7 @@ fn cut(text: &str, room: usize) -> String {
 
 static SPOKEN: AtomicBool = AtomicBool::new(false);
 
-/// This says it and ends the program. Where another voice has begun to, this one is silent: that one ends the program.
+/// Says it and ends the program. Where another voice has begun to, this one is silent: that one ends the program.
 pub fn speak(state: State, text: &str) -> ! {
     if SPOKEN.swap(true, Ordering::SeqCst) {
         loop {
@@ -144,7 +144,7 @@ pub fn speak(state: State, text: &str) -> ! {
     exit(state.code().into());
 }
 
-/// This is for the watchdog, and for a panic: it says it and ends the program, and where another voice has begun and
+/// For the watchdog, and for a panic: it says it and ends the program, and where another voice has begun and
 /// has not finished (standard output is a full pipe), or has panicked, just ends it.
 pub fn speak_dying(report: Report) -> ! {
     if !SPOKEN.swap(true, Ordering::SeqCst) {
@@ -153,7 +153,7 @@ pub fn speak_dying(report: Report) -> ! {
     exit(report.state.code().into());
 }
 
-/// This writes past `Stdout` and its lock, which whoever has begun to speak may hold. What cannot be written is lost:
+/// Writes past `Stdout` and its lock, which whoever has begun to speak may hold. What cannot be written is lost:
 /// there is nobody to tell, and the exit code still says it.
 fn write(text: &str) {
     if let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() {

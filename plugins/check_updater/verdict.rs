@@ -1,4 +1,4 @@
-//! This is the verdict: the worst of the daemon's own health and the thresholds given, in words and in performance data.
+//! The verdict: the worst of the daemon's own health and the thresholds given, in words and in performance data.
 //! What both say of the same thing is said once, by whoever takes it more seriously, and by the daemon where they agree,
 //! for it knows why.
 
@@ -9,7 +9,7 @@ use crate::metric::{Metric, number};
 use crate::options::Options;
 use crate::report::{Report, State};
 
-/// This is one thing found.
+/// One thing found.
 #[derive(Clone, Debug, PartialEq)]
 struct Finding {
     state: State,
@@ -18,7 +18,7 @@ struct Finding {
     since: Option<String>,
 }
 
-/// This judges what the daemon answered by what was wished for.
+/// Judges what the daemon answered by what was wished for.
 pub fn judge(reply: &Reply, options: &Options) -> Report {
     let document = &reply.document;
     let mut findings = daemons_own(document);
@@ -114,7 +114,7 @@ fn all_well(document: &Document) -> String {
     format!("{alive} of {slots} workers, queue {}, lag {lag} s{state}", document.queue())
 }
 
-/// This is the performance data: what thresholds can be held against that counts now, then counters, then the rest. The
+/// The performance data: what thresholds can be held against that counts now, then counters, then the rest. The
 /// daemon's own thresholds stand where none are given.
 fn perf(document: &Document, options: &Options) -> String {
     let mut items = Vec::new();
@@ -216,7 +216,7 @@ fn details(reply: &Reply, options: &Options, findings: &[Finding]) -> Vec<String
     lines
 }
 
-/// This is which thresholds hold for a metric, and whose they are.
+/// Which thresholds hold for a metric, and whose they are.
 fn in_force(metric: Metric, document: &Document, options: &Options) -> Option<String> {
     let given = options.pair(metric);
     let own = own_thresholds(metric, document);

@@ -1,4 +1,4 @@
-//! This holds the whole run to its deadline: one thread that sleeps until then and, where nobody has spoken, says so
+//! Holds the whole run to its deadline: one thread that sleeps until then and, where nobody has spoken, says so
 //! and ends the program. One clock for connect, write, read, judging and printing, instead of a timeout on each.
 
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::options::Timeout;
 use crate::report::{Report, speak_dying};
 
-/// This is what the run is at, for the words of a timeout.
+/// What the run is at, for the words of a timeout.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub enum Stage {
@@ -29,7 +29,7 @@ pub fn stage(stage: Stage) {
     STAGE.store(stage as u8, Ordering::Relaxed);
 }
 
-/// This starts the thread. The deadline counts from `started`, so that reading the command line is in it too.
+/// Starts the thread. The deadline counts from `started`, so that reading the command line is in it too.
 pub fn watch(started: Instant, timeout: Timeout) -> io::Result<()> {
     let watch = move || {
         std::thread::sleep(timeout.after.saturating_sub(started.elapsed()));

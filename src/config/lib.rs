@@ -36,20 +36,20 @@ pub use mistakes::{Mistake, Mistakes};
 
 /// The group that may command by default; the package makes it.
 pub const DEFAULT_GROUP: &str = "solr-updater";
-/// This is where the configuration is, unless `--config` says otherwise.
+/// Where the configuration is, unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/solr-updater/solr-updater.toml";
-/// This is the socket that answers questions, unless `monitor.status` says otherwise.
+/// The socket that answers questions, unless `monitor.status` says otherwise.
 pub const DEFAULT_STATUS_SOCKET: &str = "/run/solr-updater/status.sock";
-/// This is the socket that also takes commands, unless `monitor.control` says otherwise.
+/// The socket that also takes commands, unless `monitor.control` says otherwise.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/solr-updater/control.sock";
 
 /// No configuration is larger, in bytes: what is, is another file by mistake.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// This is a whole configuration, every value judged.
+/// A whole configuration, every value judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// This is the file as it was named; empty from [`Config::for_feed`].
+    /// The file as it was named; empty from [`Config::for_feed`].
     pub path: PathBuf,
     /// `[spool]`
     pub spool: Spool,
@@ -69,47 +69,47 @@ pub struct Config {
     pub log: Log,
 }
 
-/// This is `[spool]`: where deltas come from and what becomes of them.
+/// `[spool]`: where deltas come from and what becomes of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spool {
-    /// This is the directory with `incoming/` and the others in it; absolute. No default.
+    /// The directory with `incoming/` and the others in it; absolute. No default.
     pub dir: PathBuf,
-    /// This is how long a file written in place must stand still before it is taken: 2 s.
+    /// How long a file written in place must stand still before it is taken: 2 s.
     pub settle: Duration,
-    /// This is the time between two scans, with or without inotify's events: 30 s.
+    /// The time between two scans, with or without inotify's events: 30 s.
     pub poll: Duration,
-    /// This is what stays in `done/`.
+    /// What stays in `done/`.
     pub keep: Keep,
-    /// This is how many rejects are too many: 10 %.
+    /// How many rejects are too many: 10 %.
     pub max_rejects: MaxRejects,
-    /// This is what happens after a delta went to `failed/`: continue.
+    /// What happens after a delta went to `failed/`: continue.
     pub on_failed: OnFailed,
-    /// This is the longest line in bytes, a longer one is rejected unread: 16 MiB.
+    /// The longest line in bytes, a longer one is rejected unread: 16 MiB.
     pub max_line: u64,
 }
 
-/// This is how much of `done/` is kept; whichever limit comes first. 0 of anything keeps nothing.
+/// How much of `done/` is kept; whichever limit comes first. 0 of anything keeps nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
-    /// This is the number of deltas: 1,000.
+    /// The number of deltas: 1,000.
     pub files: u64,
-    /// This is the time since a delta was settled: 7 days.
+    /// The time since a delta was settled: 7 days.
     pub age: Duration,
-    /// This is their size together, in bytes: 10 GiB.
+    /// Their size together, in bytes: 10 GiB.
     pub bytes: u64,
 }
 
-/// This is the share or number of rejects beyond which a delta stops and goes to `failed/`.
+/// The share or number of rejects beyond which a delta stops and goes to `failed/`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MaxRejects {
-    /// This is a share of the delta's lines so far, 0 to 100; it counts from 1,000 lines on.
+    /// A share of the delta's lines so far, 0 to 100; it counts from 1,000 lines on.
     Percent(f64),
-    /// This is a number of lines; it counts from the first.
+    /// A number of lines; it counts from the first.
     Lines(u64),
 }
 
 impl MaxRejects {
-    /// This says whether so many rejects among so many lines (rejected ones included) are too many.
+    /// Says whether so many rejects among so many lines (rejected ones included) are too many.
     ///
     /// ```
     /// use config::MaxRejects;
@@ -130,7 +130,7 @@ impl MaxRejects {
     }
 }
 
-/// This is what the daemon does when a delta went to `failed/`.
+/// What the daemon does when a delta went to `failed/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailed {
     /// It takes the next delta.
@@ -139,41 +139,41 @@ pub enum OnFailed {
     Stop,
 }
 
-/// This is `[solr]`: the cluster and how it is spoken to.
+/// `[solr]`: the cluster and how it is spoken to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Solr {
     /// These are seeds such as `http://localhost:8983/solr`, without a slash at the end, at least
     /// one, none twice. No default.
     pub urls: Vec<String>,
-    /// This is the collection or alias: letters, digits, `.`, `_`, `-`, so safe in a URL. No default.
+    /// The collection or alias: letters, digits, `.`, `_`, `-`, so safe in a URL. No default.
     pub collection: String,
-    /// This is the schema's uniqueKey: `id`.
+    /// The schema's uniqueKey: `id`.
     pub unique_key: String,
-    /// This is who gets an update: the leader.
+    /// Who gets an update: the leader.
     pub routing: Routing,
-    /// This is when documents become visible: within 10 s.
+    /// When documents become visible: within 10 s.
     pub commit: Commit,
-    /// This is how many replicas must have taken an update before it counts: 1.
+    /// How many replicas must have taken an update before it counts: 1.
     pub min_rf: u32,
-    /// This is the most documents in a second, of all workers together; 0, the default: no limit.
+    /// The most documents in a second, of all workers together; 0, the default: no limit.
     pub max_docs_per_s: u64,
-    /// This is the time for a connection to be made: 5 s; at most `timeout`.
+    /// The time for a connection to be made: 5 s; at most `timeout`.
     pub connect_timeout: Duration,
-    /// This is the time for an answer: 60 s; at most `workers.hang_timeout` less 10 s.
+    /// The time for an answer: 60 s; at most `workers.hang_timeout` less 10 s.
     pub timeout: Duration,
-    /// This is the user for basic authentication, there exactly when `password_file` is. None.
+    /// The user for basic authentication, there exactly when `password_file` is. None.
     pub username: Option<String>,
-    /// This is the file the password is in; absolute, read by the workers. None.
+    /// The file the password is in; absolute, read by the workers. None.
     pub password_file: Option<PathBuf>,
-    /// This is the file a bearer token is in; absolute; never beside `username`. None.
+    /// The file a bearer token is in; absolute; never beside `username`. None.
     pub token_file: Option<PathBuf>,
-    /// This is the file of certificates (PEM) that a server's is checked with; absolute. None.
+    /// The file of certificates (PEM) that a server's is checked with; absolute. None.
     pub ca_file: Option<PathBuf>,
-    /// This is what a client shows of itself under TLS. None.
+    /// What a client shows of itself under TLS. None.
     pub client_cert: Option<ClientCert>,
 }
 
-/// This is who gets an update.
+/// Who gets an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routing {
     /// Each document goes straight to its shard's leader.
@@ -182,7 +182,7 @@ pub enum Routing {
     Any,
 }
 
-/// This is when documents become visible to searches.
+/// When documents become visible to searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// Every update says `commitWithin`; 100 ms to 1 day.
@@ -193,27 +193,27 @@ pub enum Commit {
     None,
 }
 
-/// This is a client's certificate and its key, two PEM files; absolute.
+/// A client's certificate and its key, two PEM files; absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCert {
-    /// This is the certificate's file.
+    /// The certificate's file.
     pub cert: PathBuf,
-    /// This is the private key's file.
+    /// The private key's file.
     pub key: PathBuf,
 }
 
-/// This is `[workers]`: how many, who has which line, and how long one may be silent.
+/// `[workers]`: how many, who has which line, and how long one may be silent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workers {
-    /// This is how many there are, within [`Workers::COUNT`]: the number of processors.
+    /// How many there are, within [`Workers::COUNT`]: the number of processors.
     pub count: u32,
-    /// This is who has which line: by line.
+    /// Who has which line: by line.
     pub partition: Partition,
-    /// This is the top-level member of a line that tells documents apart: `id`.
+    /// The top-level member of a line that tells documents apart: `id`.
     pub partition_key: String,
-    /// This is a heartbeat's age from which a worker is killed: 90 s; `solr.timeout` and 10 s at least.
+    /// A heartbeat's age from which a worker is killed: 90 s; `solr.timeout` and 10 s at least.
     pub hang_timeout: Duration,
-    /// This is the time children have to leave before they are killed: 25 s.
+    /// The time children have to leave before they are killed: 25 s.
     pub stop_timeout: Duration,
 }
 
@@ -222,7 +222,7 @@ impl Workers {
     pub const COUNT: RangeInclusive<u32> = 1..=256;
 }
 
-/// This is who of n workers has which line.
+/// Who of n workers has which line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Partition {
     /// Worker w has line i when i % n == w.
@@ -231,20 +231,20 @@ pub enum Partition {
     Id,
 }
 
-/// This is `[batch]`: when a batch is full, and how many are under way.
+/// `[batch]`: when a batch is full, and how many are under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// This is the most documents: 1,000; 1 to 100,000.
+    /// The most documents: 1,000; 1 to 100,000.
     pub docs: u32,
-    /// This is the most bytes of its body: 1 MiB; a longer document travels alone.
+    /// The most bytes of its body: 1 MiB; a longer document travels alone.
     pub bytes: u64,
-    /// This is the oldest a batch becomes before it is posted: 200 ms.
+    /// The oldest a batch becomes before it is posted: 200 ms.
     pub delay: Duration,
-    /// This is the most post threads of one worker: 2; 1 to 16.
+    /// The most post threads of one worker: 2; 1 to 16.
     pub in_flight: u32,
 }
 
-/// This is `[retry]`: exponential backoff with full jitter, for as long as Solr is away.
+/// `[retry]`: exponential backoff with full jitter, for as long as Solr is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// This bounds the first wait: 200 ms; at most `most`.
@@ -253,42 +253,42 @@ pub struct Retry {
     pub most: Duration,
 }
 
-/// This is `[monitor]`: where the daemon answers.
+/// `[monitor]`: where the daemon answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Monitor {
     /// This one answers questions: [`DEFAULT_STATUS_SOCKET`], mode 0666, no group of its own.
     pub status: Socket,
     /// This one also takes commands: [`DEFAULT_CONTROL_SOCKET`], mode 0660, group `solr-updater`.
     pub control: Socket,
-    /// This is the address of the metrics and the status page. None.
+    /// The address of the metrics and the status page. None.
     pub http: Option<SocketAddr>,
 }
 
-/// This is a Unix socket and who may use it.
+/// A Unix socket and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
-    /// This is its path; absolute, at most 107 bytes, never the other socket's.
+    /// Its path; absolute, at most 107 bytes, never the other socket's.
     pub path: PathBuf,
     /// These are its permissions, 0 to 0o777.
     pub mode: u32,
-    /// This is its group's name; None (`group = ""`) leaves it the daemon's own.
+    /// Its group's name; None (`group = ""`) leaves it the daemon's own.
     pub group: Option<String>,
 }
 
-/// This is `[health]`: what the daemon itself calls warning and critical.
+/// `[health]`: what the daemon itself calls warning and critical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// This judges the lag: 5 min, 30 min.
+    /// Judges the lag: 5 min, 30 min.
     pub lag: Limits<Duration>,
-    /// This judges the time without an answer from Solr while there is work: 15 s, 1 min.
+    /// Judges the time without an answer from Solr while there is work: 15 s, 1 min.
     pub solr: Limits<Duration>,
-    /// This judges the lines in `rejected/`: 1, 1,000.
+    /// Judges the lines in `rejected/`: 1, 1,000.
     pub rejected: Limits<u64>,
-    /// This judges a heartbeat's age, the parent's or a busy worker's: 10 s, 60 s.
+    /// Judges a heartbeat's age, the parent's or a busy worker's: 10 s, 60 s.
     pub stall: Limits<Duration>,
 }
 
-/// This is a pair of thresholds; a value at or above one has reached it. Never 0, never crossed.
+/// A pair of thresholds; a value at or above one has reached it. Never 0, never crossed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits<T> {
     /// From here on it is a warning.
@@ -297,18 +297,18 @@ pub struct Limits<T> {
     pub critical: T,
 }
 
-/// This is `[log]`.
+/// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// This is the least important that is told: info.
+    /// The least important that is told: info.
     pub level: Level,
-    /// This is how a record is written: as text.
+    /// How a record is written: as text.
     pub format: Format,
-    /// This is the file; absolute. None, the default: stderr.
+    /// The file; absolute. None, the default: stderr.
     pub file: Option<PathBuf>,
 }
 
-/// This is how important a record must be.
+/// How important a record must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)] // the words say it
 pub enum Level {
@@ -319,7 +319,7 @@ pub enum Level {
     Trace,
 }
 
-/// This is how a record is written.
+/// How a record is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -328,7 +328,7 @@ pub enum Format {
     Json,
 }
 
-/// This reads and judges a configuration file.
+/// Reads and judges a configuration file.
 ///
 /// It never blocks and never reads without end: what is no regular file (a fifo, a device) or is
 /// over 1 MiB is a mistake too.
@@ -377,7 +377,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// This judges a configuration's text; `path` is where it came from, for the mistakes to name.
+/// Judges a configuration's text; `path` is where it came from, for the mistakes to name.
 pub fn parse(text: &str, path: &Path) -> Result<Config, Mistakes> {
     let page = Page::new(path, text);
     let config = match DeTable::parse(text) {
@@ -411,7 +411,7 @@ fn note_syntax(page: &Page<'_>, error: &toml::de::Error) {
 }
 
 impl Config {
-    /// This is the configuration of `feed --url --collection`, which needs no file: all else is
+    /// The configuration of `feed --url --collection`, which needs no file: all else is
     /// default, and `spool.dir` is empty for the caller to set. Mistakes name the option.
     pub fn for_feed(urls: Vec<String>, collection: String) -> Result<Config, Mistakes> {
         let nowhere = Path::new("");

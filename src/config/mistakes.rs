@@ -14,31 +14,31 @@ const EXCERPT: usize = 80;
 /// The longest line of the file that is kept to be shown, in characters.
 const LINE: usize = 400;
 
-/// This is all that is wrong with a configuration, in the order of the file; never empty as an error.
+/// All that is wrong with a configuration, in the order of the file; never empty as an error.
 /// Printed it is one line for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes(pub Vec<Mistake>);
 
-/// This is one thing wrong with the configuration, and where.
+/// One thing wrong with the configuration, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// This is the file as it was named, or the option (`--url`) where the words came from there.
+    /// The file as it was named, or the option (`--url`) where the words came from there.
     pub path: PathBuf,
-    /// This counts lines from 1; 0 where no line is at fault, but the file as a whole.
+    /// Counts lines from 1; 0 where no line is at fault, but the file as a whole.
     pub line: usize,
-    /// This counts characters (not bytes) from 1; 0 with `line`.
+    /// Counts characters (not bytes) from 1; 0 with `line`.
     pub column: usize,
-    /// This is the offending text as it stands in the file: its first line, at most 80 characters,
+    /// The offending text as it stands in the file: its first line, at most 80 characters,
     /// a password in a URL masked.
     pub text: String,
-    /// This says what is wrong and what would be right, beginning with the full name of the key.
+    /// Says what is wrong and what would be right, beginning with the full name of the key.
     pub message: String,
-    /// This is the whole line of the file, without its end; empty where there is none to show.
+    /// The whole line of the file, without its end; empty where there is none to show.
     pub source: String,
 }
 
 impl Mistake {
-    /// This makes a mistake of the file as a whole, or of an option: no line, no column.
+    /// Makes a mistake of the file as a whole, or of an option: no line, no column.
     pub fn of_whole(path: &Path, message: impl Into<String>) -> Mistake {
         Mistake {
             path: path.to_owned(),
@@ -50,7 +50,7 @@ impl Mistake {
         }
     }
 
-    /// This renders the mistake with the line of the file under it and a caret under the text, for
+    /// Renders the mistake with the line of the file under it and a caret under the text, for
     /// `check` on a terminal. Not for the log or the status: a line may hold what only those who
     /// may read the file should see.
     ///
@@ -96,7 +96,7 @@ impl fmt::Display for Mistake {
 }
 
 impl Mistakes {
-    /// This is [`Mistake::with_caret`] for all of them, one after the other.
+    /// [`Mistake::with_caret`] for all of them, one after the other.
     pub fn with_carets(&self) -> String {
         let shown: Vec<String> = self.0.iter().map(Mistake::with_caret).collect();
         shown.join("\n")

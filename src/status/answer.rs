@@ -1,4 +1,4 @@
-//! This is how a document travels: the envelope of an answer on either socket, one line of JSON each way out of and
+//! How a document travels: the envelope of an answer on either socket, one line of JSON each way out of and
 //! into the types. The first member is always `ok`; what was asked for stands under its own name. Reading looks at the
 //! document's version before anything else in it, so that a document of another version is called that, and not
 //! malformed.
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{Document, Health, VERSION};
 
-/// This is an answer as the one who asked sees it.
+/// An answer as the one who asked sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// To `status`.
@@ -22,7 +22,7 @@ pub enum Answer {
     Refused(Failure),
 }
 
-/// This is why a request was not carried out.
+/// Why a request was not carried out.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// A word programs may match on.
@@ -31,7 +31,7 @@ pub struct Failure {
     pub message: String,
 }
 
-/// This is why a line is no answer that can be read here.
+/// Why a line is no answer that can be read here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// Not JSON, or not in the shape of an answer; the parser's own words.
@@ -57,7 +57,7 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 impl Answer {
-    /// This reads one line, with or without its newline.
+    /// Reads one line, with or without its newline.
     pub fn parse(line: &[u8]) -> Result<Answer, Unreadable> {
         #[derive(Deserialize)]
         struct Outline {
@@ -98,7 +98,7 @@ fn json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(line).map_err(|error| Unreadable::Malformed(error.to_string()))
 }
 
-/// This prints the answer to `status`, newline included, as all that follow.
+/// Prints the answer to `status`, newline included, as all that follow.
 pub fn status(document: &Document) -> String {
     #[derive(Serialize)]
     struct WithStatus<'a> {
@@ -108,7 +108,7 @@ pub fn status(document: &Document) -> String {
     line(&WithStatus { ok: true, status: document })
 }
 
-/// This prints the answer to `health`.
+/// Prints the answer to `health`.
 pub fn health(health: &Health) -> String {
     #[derive(Serialize)]
     struct WithHealth<'a> {
@@ -118,13 +118,13 @@ pub fn health(health: &Health) -> String {
     line(&WithHealth { ok: true, health })
 }
 
-/// This prints the answer to anything else that was carried out, with one member under its own name.
+/// Prints the answer to anything else that was carried out, with one member under its own name.
 pub fn done<T: Serialize + ?Sized>(name: &str, what: &T) -> String {
     let (name, what) = (line(name), line(what));
     format!("{{\"ok\":true,{}:{}}}\n", name.trim_end(), what.trim_end())
 }
 
-/// This prints the answer to a request that was not carried out.
+/// Prints the answer to a request that was not carried out.
 pub fn refused(code: &str, message: &str) -> String {
     #[derive(Serialize)]
     struct WithError {
@@ -137,7 +137,7 @@ pub fn refused(code: &str, message: &str) -> String {
     })
 }
 
-/// This prints anything of this crate as one line of JSON, newline included.
+/// Prints anything of this crate as one line of JSON, newline included.
 pub(crate) fn line<T: Serialize + ?Sized>(what: &T) -> String {
     let mut line =
         serde_json::to_string(what).expect("structs, strings and numbers are always JSON");

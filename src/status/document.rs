@@ -1,4 +1,4 @@
-//! This is the document as INTERFACE.md shows it, member by member and in that order: what is printed here is
+//! The document as INTERFACE.md shows it, member by member and in that order: what is printed here is
 //! read by programs of other people. Members are added, never renamed and never given another meaning; a member
 //! added later needs `#[serde(default)]`, because a new plugin must read an old daemon's answer while a package
 //! is upgraded. Members not known here are ignored on reading.
@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// This is the version of the document written and read here. It changes only when an old reader would go wrong.
+/// The version of the document written and read here. It changes only when an old reader would go wrong.
 pub const VERSION: u32 = 1;
 
-/// This is the status document: all that the monitor knows at one moment.
+/// The status document: all that the monitor knows at one moment.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Document {
     /// [`VERSION`].
@@ -44,7 +44,7 @@ pub struct Document {
     pub solr: Solr,
 }
 
-/// This says what the daemon as a whole is about.
+/// Says what the daemon as a whole is about.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -58,7 +58,7 @@ pub enum State {
     Draining,
 }
 
-/// This is the verdict: the worst of the reasons, and the thresholds they were found with.
+/// The verdict: the worst of the reasons, and the thresholds they were found with.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Health {
     /// As bad as the worst reason.
@@ -69,7 +69,7 @@ pub struct Health {
     pub thresholds: Thresholds,
 }
 
-/// This is a health state: `ok`, or as bad as the worst reason.
+/// A health state: `ok`, or as bad as the worst reason.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -81,7 +81,7 @@ pub enum Level {
     Critical,
 }
 
-/// This is how bad one reason is.
+/// How bad one reason is.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -100,7 +100,7 @@ impl From<Severity> for Level {
     }
 }
 
-/// This is one thing that is not as it should be.
+/// One thing that is not as it should be.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Reason {
     /// One of [`crate::code`]; programs may match on it, and must expect codes they do not know.
@@ -114,13 +114,13 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// This makes a reason that nobody has remembered yet ([`crate::Memory`] fills in `since`).
+    /// Makes a reason that nobody has remembered yet ([`crate::Memory`] fills in `since`).
     pub fn new(code: &str, severity: Severity, message: impl Into<String>) -> Reason {
         Reason { code: code.to_owned(), severity, message: message.into(), since: None }
     }
 }
 
-/// This is what the daemon itself calls warning and critical: the `[health]` table.
+/// What the daemon itself calls warning and critical: the `[health]` table.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Thresholds {
     /// Seconds of lag; above them it is bad.
@@ -134,7 +134,7 @@ pub struct Thresholds {
 }
 
 impl Default for Thresholds {
-    /// This is INTERFACE.md's default configuration.
+    /// INTERFACE.md's default configuration.
     fn default() -> Thresholds {
         Thresholds {
             lag: Limits::new(300.0, 1800.0),
@@ -145,7 +145,7 @@ impl Default for Thresholds {
     }
 }
 
-/// This is a pair of limits; `null` for one that is switched off.
+/// A pair of limits; `null` for one that is switched off.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub struct Limits<T> {
     /// From here on it is a warning.
@@ -155,13 +155,13 @@ pub struct Limits<T> {
 }
 
 impl<T> Limits<T> {
-    /// This is a pair with both limits in force.
+    /// A pair with both limits in force.
     pub fn new(warning: T, critical: T) -> Limits<T> {
         Limits { warning: Some(warning), critical: Some(critical) }
     }
 }
 
-/// This is the parent, as the monitor sees it from outside.
+/// The parent, as the monitor sees it from outside.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Parent {
     /// Its process id.
@@ -186,7 +186,7 @@ pub struct Parent {
     pub last_reload_error: Option<String>,
 }
 
-/// This is the monitor, which speaks of itself.
+/// The monitor, which speaks of itself.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Monitor {
     /// Its process id.
@@ -195,7 +195,7 @@ pub struct Monitor {
     pub restarts: u64,
 }
 
-/// This is what lies in the spool's folders.
+/// What lies in the spool's folders.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Spool {
     /// The spool's path.
@@ -214,7 +214,7 @@ pub struct Spool {
     pub active_files: u64,
 }
 
-/// This is the queue: deltas that wait to be claimed.
+/// The queue: deltas that wait to be claimed.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Incoming {
     /// How many.
@@ -225,7 +225,7 @@ pub struct Incoming {
     pub oldest_age_s: Option<f64>,
 }
 
-/// This is what nobody has retried or dropped yet.
+/// What nobody has retried or dropped yet.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Rejected {
     /// Files in `rejected/`.
@@ -234,7 +234,7 @@ pub struct Rejected {
     pub lines: u64,
 }
 
-/// This is the delta being delivered.
+/// The delta being delivered.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Active {
     /// Its file name.
@@ -250,7 +250,7 @@ pub struct Active {
 }
 
 impl Active {
-    /// This is how much is done in whole per cent, 100 only when all of it is; `None` for an empty file.
+    /// How much is done in whole per cent, 100 only when all of it is; `None` for an empty file.
     pub fn percent(&self) -> Option<u64> {
         let done = u128::from(self.bytes_done) * 100;
         let percent = done.checked_div(u128::from(self.bytes))?;
@@ -258,7 +258,7 @@ impl Active {
     }
 }
 
-/// This is a slot and who holds it.
+/// A slot and who holds it.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Worker {
     /// The slot's number, from 0.
@@ -287,7 +287,7 @@ pub struct Worker {
     pub in_flight: u64,
 }
 
-/// This says what a worker is at.
+/// Says what a worker is at.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkerState {
@@ -345,7 +345,7 @@ pub struct Rates {
     pub docs_per_s_60s: f64,
 }
 
-/// This is what the workers know of Solr.
+/// What the workers know of Solr.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Solr {
     /// The collection's name.
@@ -362,39 +362,39 @@ pub struct Solr {
 }
 
 impl Document {
-    /// This is the document on one line of JSON, newline at the end included.
+    /// The document on one line of JSON, newline at the end included.
     pub fn to_line(&self) -> String {
         crate::answer::line(self)
     }
 
-    /// This is the lag in seconds: the time since the oldest delta not settled was first seen; 0 when there is none.
+    /// The lag in seconds: the time since the oldest delta not settled was first seen; 0 when there is none.
     pub fn lag_s(&self) -> f64 {
         let active = self.spool.active.as_ref().map_or(0.0, |active| active.age_s);
         active.max(self.spool.incoming.oldest_age_s.unwrap_or(0.0))
     }
 
-    /// This is the number of deltas that wait to be claimed.
+    /// The number of deltas that wait to be claimed.
     pub fn queue(&self) -> u64 {
         self.spool.incoming.files
     }
 
-    /// This says whether any delta is not settled.
+    /// Says whether any delta is not settled.
     pub fn has_work(&self) -> bool {
         self.spool.active.is_some() || self.spool.active_files > 0 || self.queue() > 0
     }
 
-    /// This is the number of slots, whoever holds them.
+    /// The number of slots, whoever holds them.
     pub fn slots(&self) -> usize {
         self.workers.iter().map(|worker| worker.slot).collect::<BTreeSet<_>>().len()
     }
 
-    /// This is the number of slots held by a living worker, of whatever generation.
+    /// The number of slots held by a living worker, of whatever generation.
     pub fn workers_alive(&self) -> usize {
         let alive = self.workers.iter().filter(|worker| worker.state != WorkerState::Dead);
         alive.map(|worker| worker.slot).collect::<BTreeSet<_>>().len()
     }
 
-    /// This is how many seconds Solr has owed an answer: 0 while nobody wants one, `None` where it is not known.
+    /// How many seconds Solr has owed an answer: 0 while nobody wants one, `None` where it is not known.
     ///
     /// A worker wants one when it has a request under way or backs off from one. When no worker does (all dead, say),
     /// one is still wanted if the last attempt failed and there is work that nobody told the daemon to leave alone.

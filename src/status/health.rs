@@ -1,4 +1,4 @@
-//! This is the verdict: pure rules from the facts of a document to the reasons why it is not well. No rule reads a
+//! The verdict: pure rules from the facts of a document to the reasons why it is not well. No rule reads a
 //! clock, remembers anything, or looks at the document's `health` member; [`Memory`] alone knows since when. What the
 //! document has no member for (a log that drops lines, a folder that cannot be read) the monitor adds itself, as
 //! reasons with the codes kept here.
@@ -42,7 +42,7 @@ pub mod code {
 
 use Severity::{Critical, Warning};
 
-/// This judges all of a document but its `health`, and gives the reasons it is not well, worst first and `since` not
+/// Judges all of a document but its `health`, and gives the reasons it is not well, worst first and `since` not
 /// filled in. None means it is well.
 ///
 /// ```
@@ -79,7 +79,7 @@ fn worst_first(reasons: &mut [Reason]) {
 }
 
 impl Health {
-    /// This is the verdict as it goes into a document: reasons put worst first, the state as bad as the worst.
+    /// The verdict as it goes into a document: reasons put worst first, the state as bad as the worst.
     pub fn new(mut reasons: Vec<Reason>, thresholds: Thresholds) -> Health {
         worst_first(&mut reasons);
         let state = reasons.first().map_or(Level::Ok, |worst| worst.severity.into());
@@ -87,7 +87,7 @@ impl Health {
     }
 }
 
-/// This remembers since when there has been a reason of a code and severity, for as long as there is one.
+/// Remembers since when there has been a reason of a code and severity, for as long as there is one.
 ///
 /// The monitor keeps one and shows it every verdict, at least as often as it answers; a new monitor starts anew.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +96,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// This fills in `since` where it is empty: `now` (RFC 3339) for reasons of a code and severity not seen last time.
+    /// Fills in `since` where it is empty: `now` (RFC 3339) for reasons of a code and severity not seen last time.
     /// What is no longer there is forgotten.
     pub fn remember(&mut self, reasons: &mut [Reason], now: &str) {
         let mut seen = HashMap::with_capacity(reasons.len());
@@ -249,7 +249,7 @@ fn reload(facts: &Document) -> Option<Reason> {
     Some(Reason::new(code::RELOAD, Warning, format!("running on the old configuration: {refused}")))
 }
 
-/// This is how bad an age is: above, not at, the limit, as a Nagios range `N` has it too.
+/// How bad an age is: above, not at, the limit, as a Nagios range `N` has it too.
 fn above(seconds: f64, limits: &Limits<f64>) -> Option<Severity> {
     let over = |limit: Option<f64>| limit.is_some_and(|limit| seconds > limit);
     if over(limits.critical) {

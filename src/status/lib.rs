@@ -1,4 +1,4 @@
-//! This is the status document: the contract between the monitor, which fills it, and whoever asks,
+//! The status document: the contract between the monitor, which fills it, and whoever asks,
 //! `check_updater` above all. It holds what is known as plain structs, judges them against thresholds, puts them
 //! on one line of JSON and reads them back, and sets them as a page for people. It asks nobody, opens
 //! nothing, knows no clock: what it says depends on what it is given, so every promise in it can be tested on a

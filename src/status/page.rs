@@ -1,4 +1,4 @@
-//! This is the page for people, which `solr-updater status` prints: plain text of at most 80 columns, for somebody
+//! The page for people, which `solr-updater status` prints: plain text of at most 80 columns, for somebody
 //! woken at night who has five seconds. Top to bottom: is it well, what is it doing, how far behind is it, who
 //! works, how fast, what was rejected, what of Solr. It colours nothing and asks nobody. Names and messages were
 //! written by producers and by Solr, so they are cleaned before they reach a terminal.
@@ -10,7 +10,7 @@ use crate::document::{Document, Level, Severity, State, Worker, WorkerState};
 const WIDTH: usize = 80;
 const LABEL: usize = 10;
 
-/// This sets the document as a page, newline at the end included.
+/// Sets the document as a page, newline at the end included.
 pub fn page(document: &Document) -> String {
     let mut page = Page { text: String::new() };
     well(&mut page, document);
@@ -24,7 +24,7 @@ pub fn page(document: &Document) -> String {
     page.text
 }
 
-/// This makes text fit to be shown: what could move a cursor, end a line or hide a word becomes `?`.
+/// Makes text fit to be shown: what could move a cursor, end a line or hide a word becomes `?`.
 pub fn plain(text: &str) -> String {
     let hides = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     text.chars().map(|c| if c.is_control() || hides(c) { '?' } else { c }).collect()
@@ -212,7 +212,7 @@ fn parent(page: &mut Page, document: &Document) {
     page.row("daemon", &text);
 }
 
-/// This is the page so far.
+/// The page so far.
 struct Page {
     text: String,
 }
@@ -226,7 +226,7 @@ impl Page {
         self.hanging(0, label, LABEL, text);
     }
 
-    /// This puts a label at `indent` and the text beside it from `column` on, in as many lines as it needs.
+    /// Puts a label at `indent` and the text beside it from `column` on, in as many lines as it needs.
     fn hanging(&mut self, indent: usize, label: &str, column: usize, text: &str) {
         let mut head = format!("{:indent$}{label}", "");
         for line in wrapped(&plain(text), WIDTH - column) {
@@ -266,7 +266,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// This is a moment as short as it can be: without its date where that is today's.
+/// A moment as short as it can be: without its date where that is today's.
 fn moment(then: &str, now: &str) -> String {
     match (then.split_once('T'), now.split_once('T')) {
         (Some((day, time)), Some((today, _))) if day == today => time.to_owned(),
@@ -274,7 +274,7 @@ fn moment(then: &str, now: &str) -> String {
     }
 }
 
-/// This is a time span in the two largest units that matter.
+/// A time span in the two largest units that matter.
 fn took(seconds: f64) -> String {
     let s = seconds as u64;
     match s {
@@ -308,7 +308,7 @@ fn counted(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(n), if n == 1 { one } else { many })
 }
 
-/// This is a number with a comma between each three digits.
+/// A number with a comma between each three digits.
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);

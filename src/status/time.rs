@@ -1,4 +1,4 @@
-//! This is how moments and ages are written: RFC 3339 in UTC, whole seconds, and seconds with milliseconds. The
+//! How moments and ages are written: RFC 3339 in UTC, whole seconds, and seconds with milliseconds. The
 //! calendar is the proleptic Gregorian one, counted in eras of 400 years that begin on 1 March (Howard Hinnant,
 //! "chrono-compatible low-level date algorithms"), so that the leap day is the last of its year.
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 const DAY: u64 = 86_400;
 
-/// This writes seconds since the epoch as RFC 3339: `2026-11-23T05:36:44Z`.
+/// Writes seconds since the epoch as RFC 3339: `2026-11-23T05:36:44Z`.
 ///
 /// ```
 /// assert_eq!(status::rfc3339(1_795_412_204), "2026-11-23T05:36:44Z");
@@ -31,7 +31,7 @@ pub fn rfc3339(epoch_s: u64) -> String {
     )
 }
 
-/// This reads what [`rfc3339`] writes, and nothing else; `None` for all other text.
+/// Reads what [`rfc3339`] writes, and nothing else; `None` for all other text.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let part = |at: std::ops::Range<usize>| -> Option<u64> {
         let digits = text.get(at)?;
@@ -50,7 +50,7 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     (rfc3339(epoch_s) == text).then_some(epoch_s) // so 31 February, or a missing Z, is no moment
 }
 
-/// This is a duration as the document has it: seconds, to the millisecond.
+/// A duration as the document has it: seconds, to the millisecond.
 pub fn seconds(age: Duration) -> f64 {
     (age.as_secs_f64() * 1000.0).round() / 1000.0
 }
