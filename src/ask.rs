@@ -48,11 +48,21 @@ pub(crate) fn reload(cli: &Cli) -> Result<ExitCode, Trouble> {
 
 pub(crate) fn stop(cli: &Cli) -> Result<ExitCode, Trouble> {
     let mut daemon = Daemon::at(socket(cli, Which::Control), RELOAD)?;
+    let line = daemon.ask("status")?;
+    let parent = match Answer::parse(&line) {
+        Ok(Answer::Status(document)) => document.parent.pid as i32,
+        Ok(_) => return Err(daemon.unreadable("not a status")),
+        Err(e) => return Err(daemon.unreadable(e)),
+    };
+    let born = sys::files::process_start(parent);
     daemon.command("stop")?;
-    // The connection ends when the daemon does.
+    // The connection ends when the monitor does, and a moment later the parent.
     let _ = daemon.stream.get_ref().set_read_timeout(None);
     let mut rest = Vec::new();
     let _ = daemon.stream.read_to_end(&mut rest);
+    while born.is_some() && sys::files::process_start(parent) == born {
+        let _ = sys::poll(&[], Some(Duration::from_millis(5)));
+    }
     print("stopped\n")
 }
 

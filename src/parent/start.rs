@@ -85,7 +85,6 @@ impl Parent {
         let spool = if feed.is_some() { spool.with_links() } else { spool };
         spool.prepare().map_err(|e| wrong(78, e.to_string()))?;
         let lock = lock(&spool)?;
-        let listeners = if feed.is_none() { Some(listen(&config)?) } else { None };
         let sink = sink(&config)?;
         let log = logger(&config, Arc::clone(&sink));
         let board = Board::new().map_err(|e| wrong(1, format!("no shared memory: {e}")))?;
@@ -94,6 +93,8 @@ impl Parent {
         let open = spool
             .resume(config.workers.count, wall_ms())
             .map_err(|e| wrong(78, format!("{}: {e}", spool.active().display())))?;
+        // Last, since they are seen from outside.
+        let listeners = if feed.is_none() { Some(listen(&config)?) } else { None };
         let is_feed = feed.is_some();
         let producer = match feed {
             Some(names) => Producer::list(&spool, names),
@@ -163,7 +164,11 @@ fn lock(spool: &Spool) -> Result<SpoolLock, StartError> {
 fn listen(config: &Config) -> Result<Listeners, StartError> {
     let (status, control) = (&config.monitor.status, &config.monitor.control);
     let paths = [status.path.clone(), control.path.clone()];
-    Ok(Listeners { status: bind(status)?, control: bind(control)?, paths })
+    let status = bind(status)?;
+    let control = bind(control).inspect_err(|_| {
+        let _ = std::fs::remove_file(&paths[0]); // nothing is half started
+    })?;
+    Ok(Listeners { status, control, paths })
 }
 
 fn bind(socket: &config::Socket) -> Result<OwnedFd, StartError> {

@@ -189,6 +189,14 @@ impl Board {
         self.worker_cells().fold(Counts::default(), |sum, cell| sum.plus(cell.tally().total()))
     }
 
+    /// What all workers, living and dead, have counted of one share.
+    pub fn known(&self, claim: u64, share: u64) -> Counts {
+        self.worker_cells()
+            .map(|cell| cell.tally())
+            .filter(|tally| (tally.claim, tally.share) == (claim, share))
+            .fold(Counts::default(), |known, tally| known.zip(tally.counts, u64::max))
+    }
+
     /// The part of every worker there ever was, of both generations. (Cells that nobody has
     /// written to are not touched, or the page would take memory for them.)
     pub fn worker_cells(&self) -> impl Iterator<Item = WorkerCell> + use<> {
@@ -333,15 +341,12 @@ impl Tally {
         self.base.plus(self.counts)
     }
 
-    /// This tally at the beginning (or the taking up again) of a share of which `done` stood in
-    /// its checkpoint. The total never falls, and what is done a second time counts once: a
-    /// replacement for a dead worker goes on counting where that one stopped.
-    pub fn begin(self, claim: u64, share: u64, offset: u64, done: Counts) -> Tally {
-        if (self.claim, self.share) == (claim, share) {
-            return self;
-        }
-        let base = self.total().zip(done, u64::wrapping_sub);
-        Tally { claim, share, offset, base, counts: done }
+    /// This tally at the beginning (or the taking up again) of a share of which `known` has been
+    /// counted already, here, by another worker or before the daemon started. So the total never
+    /// falls, and what is done a second time counts once.
+    pub fn begin(self, claim: u64, share: u64, offset: u64, known: Counts) -> Tally {
+        let base = self.total().zip(known, u64::wrapping_sub);
+        Tally { claim, share, offset, base, counts: known }
     }
 
     /// This tally when the share has come as far as `offset` and `counts`.
@@ -497,10 +502,24 @@ mod tests {
         let counts = |lines| Counts { lines, ..Counts::default() };
         let first = Tally::default().begin(1, 0, 0, counts(0)).reach(500, counts(50));
         // The checkpoint stood at 40 when it died: ten lines are done again, and count once.
-        let second = first.begin(1, 0, 400, counts(40));
+        let second = first.begin(1, 0, 400, counts(50));
         assert_eq!(second.total().lines, 50);
         assert_eq!(second.reach(450, counts(45)).total().lines, 50);
         assert_eq!(second.reach(700, counts(70)).total().lines, 70);
+    }
+
+    #[test]
+    fn a_share_that_goes_from_cell_to_cell_and_back_is_counted_once() {
+        let counts = |lines| Counts { lines, ..Counts::default() };
+        let board = Board::new().unwrap();
+        board.parent().set_slots_most(1);
+        for (generation, lines) in [(1, 20), (2, 35), (3, 50)] {
+            let cell = board.worker(generation, 0);
+            cell.publish(
+                &cell.tally().begin(7, 0, 0, board.known(7, 0)).reach(lines, counts(lines)),
+            );
+        }
+        assert_eq!(board.totals().lines, 50);
     }
 
     #[test]

@@ -185,6 +185,74 @@ fn an_empty_delta_is_done_at_once() {
 }
 
 #[test]
+fn the_end_of_a_share_closes_its_batch_at_once() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.batch.delay = Duration::from_secs(600);
+    let office = Office::new(config);
+    office.delta("x.jsonl", r#"{"id":"a"}"#);
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    worker.done(0);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn a_batch_larger_than_the_window_does_not_wait_for_itself() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.batch = config::Batch {
+        docs: 100_000,
+        bytes: 1 << 30,
+        delay: Duration::from_secs(600),
+        in_flight: 1,
+    };
+    let office = Office::new(config);
+    office.delta("x.jsonl", lines(70_000, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    worker.done(0);
+    assert_eq!(solr.lock().requests.len(), 2);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn lines_that_become_nothing_do_not_hold_each_other_up() {
+    let office = Office::new(config(&[&nobody()]));
+    office.delta("x.jsonl", "\n".repeat(5 * 65_536));
+    let worker = office.hire(0);
+    let begin = Instant::now();
+    worker.deal(0, 1, "x.jsonl");
+    worker.done(0);
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert_eq!(worker.cell.tally().counts.skipped, 5 * 65_536);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn a_delta_that_grows_while_it_is_delivered_is_delivered_whole_or_fails() {
+    for (more, whole) in [("{\"id\":\"b\"}\n", true), ("", false)] {
+        let solr = FakeSolr::start();
+        let office = Office::new(config(&[&solr.url]));
+        let text = if whole { "{\"id\":\"a\"}\n" } else { "{\"id\":\"a\"}" };
+        let name = office.delta("x.jsonl", text);
+        solr.play([Play::Silence(Duration::from_millis(300))]);
+        let worker = office.hire(0);
+        worker.deal(0, 1, "x.jsonl");
+        solr.wait(|state| !state.requests.is_empty());
+        office.delta("x.jsonl", format!("{text}{more}{}", if whole { "" } else { " \n" }));
+        match (worker.report(), whole) {
+            (Report::ShareDone { .. }, true) => assert_eq!(solr.ids(), ["a", "b"]),
+            (Report::ShareFailed { reason, .. }, false) => {
+                assert!(reason.contains("hand it over by rename"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!((worker.dismiss(), name.len()), (0, 7));
+    }
+}
+
+#[test]
 fn a_worker_that_leaves_loses_nothing_and_the_next_goes_on_from_its_checkpoint() {
     let solr = FakeSolr::start();
     let mut config = config(&[&solr.url]);

@@ -113,7 +113,12 @@ impl Finish {
 
     /// Adds up what the shares' checkpoints say, and opens their reject files.
     fn gather(&mut self, shop: &Shop) -> io::Result<Vec<(File, u64)>> {
-        let delta = shop.spool.open_delta(&self.order.name)?.metadata()?;
+        // One that is given up may be unreadable, or gone; what was rejected of it is kept.
+        let delta = match shop.spool.open_delta(&self.order.name).and_then(|file| file.metadata()) {
+            Ok(delta) => Some(delta),
+            Err(_) if self.order.failed => None,
+            Err(e) => return Err(e),
+        };
         let (mut sum, mut files) = (Counts::default(), Vec::new());
         for share in 0..self.order.of {
             let path = shop.spool.checkpoint(self.order.claim, share);
@@ -125,8 +130,13 @@ impl Finish {
                     "delta" => self.order.name.to_string_lossy().as_ref(), "share" => share)
                 }
             }
-            let identity = Identity::of(self.order.claim, share, self.order.of, &delta);
-            let counted = Checkpoint::load(&path, &identity)?.map_or(u64::MAX, |c| c.rejects);
+            let counted = match &delta {
+                Some(delta) => {
+                    let identity = Identity::of(self.order.claim, share, self.order.of, delta);
+                    Checkpoint::load(&path, &identity)?.map_or(u64::MAX, |c| c.rejects)
+                }
+                None => u64::MAX,
+            };
             match File::open(shop.spool.rejects(self.order.claim, share)) {
                 Ok(file) if counted > 0 => files.push((file, counted)),
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -41,7 +41,7 @@ mod fake_solr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use orders::{Message, Report};
-use slog::{Logger, error};
+use slog::{Logger, debug, error};
 use sys::{Signal, Signals};
 
 use crate::convert::Converter;
@@ -52,29 +52,29 @@ use crate::share::Shop;
 
 pub use crate::probe::probe;
 
-/// This is everything a worker is given at birth.
+/// Everything a worker is given at birth.
 pub struct Seat {
-    /// This is the configuration of its generation.
+    /// The configuration of its generation.
     pub config: config::Config,
-    /// This is where the deltas are.
+    /// Where the deltas are.
     pub spool: spool::Spool,
-    /// This is where it tells how it goes.
+    /// Where it tells how it goes.
     pub board: scoreboard::Board,
-    /// This is its generation's number.
+    /// Its generation's number.
     pub generation: u64,
-    /// This is its slot's number.
+    /// Its slot's number.
     pub slot: u32,
-    /// This is its end of the pair of message sockets with the parent, non-blocking.
+    /// Its end of the pair of message sockets with the parent, non-blocking.
     pub pipe: OwnedFd,
-    /// This is its log.
+    /// Its log.
     pub log: Logger,
-    /// This is what the fork left to be done: all signals are blocked.
+    /// What the fork left to be done: all signals are blocked.
     pub newborn: sys::Newborn,
-    /// This is what it does about a Solr that takes nothing.
+    /// What it does about a Solr that takes nothing.
     pub patience: Patience,
 }
 
-/// This is what a worker does when Solr cannot be reached, has no such collection or refuses the
+/// What a worker does when Solr cannot be reached, has no such collection or refuses the
 /// credentials before there is any work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -84,7 +84,7 @@ pub enum Patience {
     Feed,
 }
 
-/// This is a worker's whole life, from the fork to its exit code: 0 it left in order, 1 it could
+/// A worker's whole life, from the fork to its exit code: 0 it left in order, 1 it could
 /// not begin (the parent has [`Report::Refused`]) or could not go on.
 ///
 /// A closed pipe and SIGTERM both mean to leave: what is under way is answered or abandoned, the
@@ -119,7 +119,7 @@ pub fn run(seat: Seat) -> i32 {
             desk.run()
         }
         Err(reason) => {
-            error!(shop.log, "a worker cannot begin"; "reason" => &reason);
+            debug!(shop.log, "cannot begin"; "reason" => &reason); // the parent tells it
             // The first message of all always fits.
             let _ = sys::socket::send_message(seat.pipe.as_fd(), &Report::Refused(reason).encode());
             1

@@ -29,6 +29,8 @@ pub(crate) struct Lines {
     index: u64,
     start: u64,
     dropped: u64,
+    /// The last line had no newline.
+    open_end: bool,
 }
 
 /// Where a line stands.
@@ -55,6 +57,16 @@ pub(crate) enum Found {
     End(Place),
 }
 
+/// Whether a delta is longer than it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grown {
+    No,
+    /// By whole lines.
+    Yes,
+    /// In the middle of a line that was taken for the last, and for whole.
+    Torn,
+}
+
 impl Lines {
     /// The lines with `index % of == share`, from the one of this index on, which begins at
     /// `offset`. `longest`: in bytes, without the newline.
@@ -78,6 +90,7 @@ impl Lines {
             index,
             start: offset,
             dropped: 0,
+            open_end: false,
         })
     }
 
@@ -140,17 +153,23 @@ impl Lines {
         if read > 0 {
             return Ok(Found::More);
         }
-        let position = self.start + self.dropped + self.looked as u64;
-        if self.file.metadata()?.len() > position {
-            return Ok(Found::More); // it has been appended to since
-        }
-        if position > self.start {
+        if self.dropped > 0 || self.looked > 0 {
             // The last line has no newline, and is a line all the same.
+            self.open_end = true;
             if let Some(found) = self.pass(self.looked, 0) {
                 return Ok(found);
             }
         }
         Ok(Found::End(Place { index: self.index, offset: self.start, end: self.start }))
+    }
+
+    /// Whether the delta has grown since its end was found; then reading may go on.
+    pub(crate) fn has_grown(&self) -> io::Result<Grown> {
+        Ok(match self.file.metadata()?.len() > self.start {
+            false => Grown::No,
+            true if self.open_end => Grown::Torn,
+            true => Grown::Yes,
+        })
     }
 
     fn make_room(&mut self) {
@@ -285,19 +304,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_before_the_end_is_read_too() {
-        let mut file = delta(b"a\nb\n");
-        let mut lines = Lines::new(file.try_clone().unwrap(), (0, 1), 100, 0, 0).unwrap();
-        assert_eq!(lines.next().unwrap(), Found::More);
-        for n in 0..2 {
-            assert!(matches!(lines.next().unwrap(), Found::Line(p, _) if p.index == n));
-        }
-        // The descriptors share one position: it stands at the end.
+    fn what_is_appended_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.jsonl");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"a\nb\n").unwrap();
+        let mut lines = Lines::new(File::open(&path).unwrap(), (0, 1), 100, 0, 0).unwrap();
+        let mut next = || loop {
+            match lines.next().unwrap() {
+                Found::More => {}
+                found => return (found, lines.has_grown().unwrap()),
+            }
+        };
+        assert!(matches!(next(), (Found::Line(..), _)) && matches!(next(), (Found::Line(..), _)));
+        let end = |index, offset| Found::End(Place { index, offset, end: offset });
+        assert_eq!(next(), (end(2, 4), Grown::No));
         file.write_all(b"c").unwrap();
-        lines.file.seek(SeekFrom::Start(4)).unwrap();
-        assert_eq!(lines.next().unwrap(), Found::More);
-        assert!(matches!(lines.next().unwrap(), Found::Line(p, _) if p.index == 2 && p.end == 5));
-        let end = Place { index: 3, offset: 5, end: 5 };
-        assert_eq!(lines.next().unwrap(), Found::End(end));
+        assert!(matches!(next(), (Found::Line(p, _), Grown::No) if p.index == 2 && p.end == 5));
+        assert_eq!(next(), (end(3, 5), Grown::No));
+        file.write_all(b"d\n").unwrap();
+        assert_eq!(lines.has_grown().unwrap(), Grown::Torn);
     }
 }

@@ -9,7 +9,7 @@ use crate::receipt::{Verdict, Wait, judge_plain};
 use crate::secrets::Authorization;
 use crate::wire::Wire;
 
-/// This sees whether an update would be taken: some seed answers, has the collection, and takes the
+/// Sees whether an update would be taken: some seed answers, has the collection, and takes the
 /// credentials. It tries each seed once and waits no longer than the configured times; else it
 /// says why, in one line with the URL and the remedy. It starts no thread.
 pub fn probe(config: &Config) -> Result<(), String> {

@@ -17,7 +17,7 @@ use crate::batch::{Batch, Outcome};
 use crate::convert::{Converted, Converter};
 use crate::hold::{Hold, is_the_deltas};
 use crate::limit;
-use crate::lines::{Found, Lines, Place};
+use crate::lines::{Found, Grown, Lines, Place};
 use crate::post::Job;
 use crate::posts::Posts;
 use crate::rejects::{Original, Reject, RejectFile, Stage};
@@ -121,7 +121,8 @@ impl Share {
         .map_err(at_fault)?;
         let tally = shop.cell.tally();
         let (claim, share) = (order.claim, order.share.into());
-        shop.cell.publish(&tally.begin(claim, share, mark.offset, mark.counts));
+        let known = shop.board.known(claim, share).zip(mark.counts, u64::max);
+        shop.cell.publish(&tally.begin(claim, share, mark.offset, known));
         if mark.offset > 0 {
             info!(shop.log, "share taken up again"; "delta" => &delta, "share" => order.share,
                 "line" => mark.line + 1);
@@ -177,7 +178,7 @@ impl Share {
                 posts.go_on();
                 Turn::Failed(up.clone())
             }
-            Reading::Ended(_) if at_end => Turn::Done,
+            Reading::Ended(_) if at_end => self.end(posts, now),
             // What the mark has passed, or the disk has taken, made room.
             _ if read || self.can_read(posts, now) => Turn::Again,
             _ => Turn::Wait(self.next_event(now)),
@@ -311,6 +312,24 @@ impl Share {
             Reading::Ended(_) => self.window.is_empty(),
             Reading::Given { .. } => posts.is_idle(),
         }
+    }
+
+    /// Everything is done, and written down; but a delta that is still being written may have grown.
+    fn end(&mut self, posts: &Posts, now: u64) -> Turn {
+        match self.lines.has_grown() {
+            Ok(Grown::No) => return Turn::Done,
+            Ok(Grown::Yes) => self.reading = Reading::On,
+            Ok(Grown::Torn) => {
+                let reason =
+                    "was still being written: its last line has grown; hand it over by rename";
+                self.give_up(format!("{} {reason}", self.delta), posts);
+            }
+            Err(e) => {
+                self.read_hold.failed(&e, now);
+                return Turn::Wait(self.next_event(now));
+            }
+        }
+        Turn::Again
     }
 
     /// Writes rejects and checkpoint if it is time.

@@ -1,0 +1,24 @@
+//! What the black-box tests share: a spool of their own ([`Site`]), the real daemon on it
+//! ([`Daemon`]), a Solr that does as it is told ([`FakeSolr`]), and deltas whose outcome is known
+//! ([`Delta`]).
+//!
+//! Nothing here looks into the daemon: it is started as a process, spoken to through its sockets
+//! and signals, and judged by what it leaves in Solr and in the spool. Nothing asserts how long a
+//! thing takes, unless that is the promise; everything is waited for, with a deadline, and what is
+//! started is gone when the test ends, passed or failed.
+
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
+
+mod daemon;
+mod delta;
+mod fake_solr;
+mod process;
+mod site;
+mod wait;
+
+pub use daemon::{Daemon, ask};
+pub use delta::{Delta, assert_same};
+pub use fake_solr::{FakeSolr, Mode};
+pub use process::Process;
+pub use site::{DAEMON, Run, Site, finish, rejects};
+pub use wait::{PATIENCE, wait_for, wait_for_some};

@@ -1,0 +1,166 @@
+//! `feed`: files delivered now, by nobody's daemon.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::common::{
+    DAEMON, Delta, FakeSolr, Mode, Process, Run, Site, assert_same, finish, rejects, wait_for,
+    wait_for_some,
+};
+
+/// What must not change of an input.
+fn look(path: &Path) -> (Vec<u8>, u64, i64, i64) {
+    let found = std::fs::symlink_metadata(path).unwrap();
+    (std::fs::read(path).unwrap(), found.ino(), found.mtime(), found.mtime_nsec())
+}
+
+/// What a feed leaves where its spool was.
+fn nothing_is_left(site: &Site) {
+    let left: Vec<_> = std::fs::read_dir(site.path("tmp")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(!site.status_socket().exists());
+    assert_eq!(
+        std::fs::read_dir(site.path("spool")).unwrap().count(),
+        1,
+        "the daemon's spool is not touched"
+    );
+}
+
+#[test]
+fn feed_delivers_and_leaves_its_inputs_alone() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    let first = Delta::offers(0..3_000, 1);
+    let second = Delta::offers(2_000..4_000, 2);
+    std::fs::create_dir(site.path("other")).unwrap();
+    // The same name twice, and one that is no delta's in a spool.
+    let inputs = [site.path("a.jsonl"), site.path("other/a.jsonl"), site.path("third")];
+    for (path, text) in inputs.iter().zip([&first.text, &second.text, "{\"id\":\"third\"}\n"]) {
+        std::fs::write(path, text).unwrap();
+    }
+    let before = inputs.each_ref().map(|path| look(path));
+    let names = inputs.each_ref().map(|path| path.to_str().unwrap());
+
+    let run = site.run(&["feed", names[0], names[1], "third"]).code(0);
+    for summary in [
+        format!("{}: 3000 lines, 3000 documents, 0 deletes, 0 rejected", names[0]),
+        format!("{}: 2000 lines, 2000 documents, 0 deletes, 0 rejected", names[1]),
+        "third: 1 lines, 1 documents, 0 deletes, 0 rejected".to_owned(),
+    ] {
+        assert!(run.stdout.lines().any(|line| line == summary), "{summary:?}: {run:?}");
+    }
+    let mut expected = first.docs;
+    expected.extend(second.docs); // the later file wins
+    expected.insert("third".into(), serde_json::json!({"id": "third"}));
+    assert_same(&solr.docs(), &expected);
+    assert_eq!(inputs.each_ref().map(|path| look(path)), before);
+    nothing_is_left(&site);
+}
+
+#[test]
+fn feed_puts_rejects_beside_the_input_and_exits_with_1() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    let input = site.path("a.jsonl");
+    std::fs::write(&input, "{\"id\":\"a\"}\n{\"id\":\"b\",\"bad_x\":1}\n{\"id\":\"c\"").unwrap();
+    let run = site.run(&["feed", input.to_str().unwrap()]).code(1);
+    let file = site.path("a.jsonl.rejected.jsonl");
+    assert!(run.stdout.contains(&format!("2 rejected: see {}", file.display())), "{run:?}");
+    let found: Vec<Value> = rejects(&file);
+    assert_eq!(found.iter().map(|r| r["line"].as_u64()).collect::<Vec<_>>(), [Some(2), Some(3)]);
+    assert_eq!(solr.order(), ["a"]);
+    nothing_is_left(&site);
+}
+
+#[test]
+fn feed_takes_standard_input() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    let delta = Delta::offers(0..2_000, 1);
+    site.run_with_input(&["feed", "-"], delta.text.as_bytes()).code(0).says("2000 documents");
+    assert_same(&solr.docs(), &delta.docs);
+    site.run_with_input(&["feed", "-"], b"no JSON\n").code(1).says("see stdin.rejected.jsonl");
+    assert_eq!(rejects(&site.path("stdin.rejected.jsonl")).len(), 1);
+    nothing_is_left(&site);
+}
+
+#[test]
+fn feed_needs_no_configuration_where_the_command_line_says_it() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    std::fs::write(site.path("a.jsonl"), "{\"id\":\"a\"}\n").unwrap();
+    let url = solr.url();
+    let feed = |arguments: &[&str]| -> Run {
+        let mut command = Command::new(DAEMON);
+        command
+            .arg("feed")
+            .args(arguments)
+            .arg(site.path("a.jsonl"))
+            .env("TMPDIR", site.path("tmp"));
+        finish(&mut command, b"")
+    };
+    feed(&["--url", &url, "--collection", "c", "--workers", "3"]).code(0);
+    assert_eq!(solr.order(), ["a"]);
+    feed(&["--url", &url, "--collection", "elsewhere"])
+        .code(1)
+        .says("collection elsewhere not found");
+    feed(&["--url", &url, "--collection", "c", "--workers", "0"]).code(2).says("--workers");
+    feed(&["--url", "nowhere", "--collection", "c"]).code(78).says("nowhere");
+    nothing_is_left(&site);
+}
+
+#[test]
+fn feed_says_which_file_it_cannot_read_before_it_sends_a_line() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    std::fs::write(site.path("a.jsonl"), "{\"id\":\"a\"}\n").unwrap();
+    for missing in ["missing.jsonl", "tmp"] {
+        let run = site.run(&["feed", "a.jsonl", missing]).code(1).says(missing);
+        assert_eq!((run.stderr.lines().count(), run.stdout.as_str()), (1, ""), "{run:?}");
+    }
+    assert_eq!(solr.taken(), 0);
+    nothing_is_left(&site);
+}
+
+#[test]
+fn a_feed_that_is_interrupted_says_what_is_left_to_do_and_leaves_nothing_behind() {
+    let solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(20)));
+    let site = Site::new(solr.url());
+    site.configure("batch.docs = 20");
+    std::fs::write(site.path("a.jsonl"), Delta::offers(0..5_000, 1).text).unwrap();
+    let mut command = site.command(&["feed", "a.jsonl"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let feed = Process::of(child.id() as i32).unwrap();
+    wait_for("it is under way", || solr.taken() > 500);
+    let workers = feed.children();
+    feed.signal(Signal::SIGINT);
+    let status = wait_for_some("it ends", || child.try_wait().unwrap());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(text.contains("feed them again"), "{text}");
+    assert!(!workers.iter().any(|worker| worker.is_alive()));
+    nothing_is_left(&site);
+}
+
+#[test]
+fn a_killed_worker_of_a_feed_is_replaced_too() {
+    let solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(20)));
+    let site = Site::new(solr.url());
+    site.configure("batch.docs = 20");
+    let delta = Delta::offers(0..5_000, 1);
+    std::fs::write(site.path("a.jsonl"), &delta.text).unwrap();
+    let mut command = site.command(&["feed", "a.jsonl"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("it is under way", || solr.taken() > 500);
+    let feed = Process::of(child.id() as i32).unwrap();
+    feed.children()[0].signal(Signal::SIGKILL);
+    let status = wait_for_some("it ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    assert_same(&solr.docs(), &delta.docs);
+}

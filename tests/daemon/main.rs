@@ -1,0 +1,15 @@
+//! What the program promises, shown on the real daemon with a Solr that can be told to misbehave
+//! (`tests/solr` has the same with a real one). A module for each kind of promise, a test for each,
+//! named after it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod ask;
+mod bad_input;
+mod deaths;
+mod deliver;
+mod feed;
+mod outage;
+mod parent;
+mod reload;

@@ -1,0 +1,10 @@
+//! The main job on a real SolrCloud of two nodes, which `tests/with-solrcloud` brings up
+//! (`make solr-tests`). Each test has a collection of its own, of two shards with two replicas, and
+//! the cluster for itself: some of them stop its nodes.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cluster;
+mod deliver;
+mod outage;
