@@ -18,6 +18,7 @@ pub struct Daemon {
     child: RefCell<Child>,
     /// The parent.
     pub parent: Process,
+    config: PathBuf,
     status: PathBuf,
     log: PathBuf,
 }
@@ -44,7 +45,8 @@ impl Daemon {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         let parent =
             Process::of(child.id() as i32).expect("it was just started, and not waited for");
-        Daemon { child: RefCell::new(child), parent, status: site.status_socket(), log: site.log() }
+        let (config, status, log) = (site.config(), site.status_socket(), site.log());
+        Daemon { child: RefCell::new(child), parent, config, status, log }
     }
 
     /// Waits until every slot has its worker and the status answers.
@@ -142,12 +144,12 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("--- the end of the daemon's log ---\n{}", tail(&self.log));
         }
-        let children = self.parent.children();
         let child = self.child.get_mut();
         let _ = child.kill();
         let _ = child.wait();
-        for child in children {
-            child.signal(Signal::SIGKILL);
+        // Its children go with it, or the test has just shown that they do not.
+        for orphan in Process::orphans(&self.config) {
+            orphan.signal(Signal::SIGKILL);
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// A process, living or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,15 +73,32 @@ impl Process {
 
     /// Its children, zombies among them.
     pub fn children(self) -> Vec<Process> {
-        let pids = std::fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
         let child = |pid| {
             let (_, parent, start) = stat(pid)?;
             (parent == self.pid).then_some(Process { pid, start })
         };
-        let mut children: Vec<Process> = pids.filter_map(child).collect();
+        let mut children: Vec<Process> = pids().filter_map(child).collect();
         children.sort();
         children
     }
+
+    /// What a dead process has left behind of those that have this path on their command line.
+    pub fn orphans(path: &Path) -> Vec<Process> {
+        let names_it = |pid: &i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == path.as_os_str().as_bytes())
+        };
+        let all: Vec<i32> = pids().filter(names_it).collect();
+        let us = std::process::id() as i32;
+        let orphan = |pid: &i32| {
+            let (_, parent, start) = stat(*pid)?;
+            (parent != us && !all.contains(&parent)).then_some(Process { pid: *pid, start })
+        };
+        all.iter().filter_map(orphan).collect()
+    }
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").expect("there is /proc");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }

@@ -7,4 +7,5 @@ mod common;
 
 mod cluster;
 mod deliver;
+mod memory;
 mod outage;

@@ -1,0 +1,53 @@
+//! Memory does not grow with the delta. (A Solr that only confirms: it is the daemon that is
+//! looked at, and a real one would take minutes for a gigabyte.)
+
+use std::io::Write;
+
+use crate::common::{Daemon, FakeSolr, Process, Site, wait_for};
+
+const GIGABYTE: usize = 1_000_000_000;
+const BOUND: u64 = 100_000_000;
+
+/// A process's resident memory in bytes (proc(5), `VmRSS`).
+fn resident(process: Process) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid));
+    let status = status.unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+#[test]
+fn a_delta_of_a_gigabyte_takes_four_workers_less_than_100_mb() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    site.configure("workers.count = 4");
+    let daemon = Daemon::start(&site);
+    let text = "lorem ipsum dolor sit amet ".repeat(40);
+    let mut file = std::io::BufWriter::new(site.hand_over_in_place(".big.jsonl"));
+    let (mut bytes, mut lines) = (0, 0);
+    while bytes < GIGABYTE {
+        // A thousand ids, again and again: the delta grows, what Solr has does not.
+        let line =
+            format!("{{\"id\":\"p{}\",\"n_i\":{lines},\"text_txt\":\"{text}\"}}\n", lines % 1000);
+        file.write_all(line.as_bytes()).unwrap();
+        (bytes, lines) = (bytes + line.len(), lines + 1);
+    }
+    drop(file.into_inner().unwrap());
+    let incoming = site.spool("incoming");
+    std::fs::rename(incoming.join(".big.jsonl"), incoming.join("big.jsonl")).unwrap();
+
+    let mut most = 0;
+    wait_for("the delta is settled", || {
+        let all = daemon.parent.children().into_iter().chain([daemon.parent]);
+        most = all.map(resident).sum::<u64>().max(most);
+        assert!(most < BOUND, "{most} bytes");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        site.is_done("big.jsonl")
+    });
+    let status = daemon.status();
+    assert_eq!(status["totals"]["docs"], lines);
+    assert!(most > 0);
+    println!("{most} bytes at most, all six processes together");
+    daemon.stop();
+}
