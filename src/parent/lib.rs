@@ -300,7 +300,10 @@ impl Parent {
                     events.extend(self.fork(child, post, generation)?);
                 }
                 Action::Send { child, order } => self.crew.send(child, &self.named(order)),
-                Action::Answer { child, answer } => self.crew.send(child, &answer),
+                Action::Answer { child, answer } => {
+                    self.publish(); // or who is told would see the status of before
+                    self.crew.send(child, &answer);
+                }
                 Action::Close { child } => self.crew.close(child),
                 Action::Kill { child } => self.crew.kill(child, &self.log),
                 Action::Configure => events.push(self.configure()),

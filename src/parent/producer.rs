@@ -126,6 +126,10 @@ impl Producer {
                 .map(|entry| Ok(entry?.file_name()))
                 .collect::<io::Result<Vec<_>>>()?;
             incoming.scan(names, wall);
+            for name in incoming.new_ones() {
+                let entry = Entry::look(&self.folder.join(&name)).ok().flatten();
+                incoming.found(&name, entry, now);
+            }
             Ok(())
         };
         match scan() {

@@ -134,6 +134,13 @@ impl Incoming {
         }
     }
 
+    /// Those that have not been looked at yet. Looking at all of them at once lets all their times
+    /// run: a backlog settles together, not one after the other.
+    pub fn new_ones(&self) -> Vec<OsString> {
+        let is_new = |w: &Waiting| matches!(w.state, State::New { .. });
+        self.waiting.iter().filter(|(_, w)| is_new(w)).map(|(name, _)| name.clone()).collect()
+    }
+
     /// Takes in what one of them looks like now; `None`: it is gone, or no ordinary file.
     pub fn found(&mut self, name: &OsStr, entry: Option<Entry>, now: u64) {
         let Some(entry) = entry else {
@@ -222,6 +229,19 @@ mod tests {
         assert_eq!(incoming.next(2_000), Next::Wait(4_000), "it has grown");
         incoming.found(OsStr::new("a.jsonl"), Some(Entry { size: 6, ..ENTRY }), 4_000);
         assert_eq!(incoming.next(4_000), Next::Claim(name("a.jsonl")));
+    }
+
+    #[test]
+    fn a_backlog_settles_together() {
+        let mut incoming = incoming();
+        incoming.scan(vec![name("a.jsonl"), name("b.jsonl")], 0);
+        assert_eq!(incoming.new_ones(), ["a.jsonl", "b.jsonl"]);
+        incoming.new_ones().iter().for_each(|name| incoming.found(name, Some(ENTRY), 0));
+        for name in [name("a.jsonl"), name("b.jsonl")] {
+            incoming.found(&name, Some(ENTRY), 2_000);
+            assert_eq!(incoming.next(2_000), Next::Claim(name.clone()));
+            incoming.forget(&name);
+        }
     }
 
     #[test]

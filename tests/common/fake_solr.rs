@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -17,7 +17,6 @@ use serde_json::{Map, Value, json};
 
 use super::wait_for_some;
 
-const HOST: &str = "127.0.0.1";
 const JSON: &str = "application/json;charset=utf-8";
 
 /// How it behaves. It has one collection, `c`, unless it is [`Mode::NoCollection`].
@@ -41,7 +40,7 @@ pub enum Mode {
 
 /// A fake Solr node.
 pub struct FakeSolr {
-    port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -90,18 +89,18 @@ impl FakeSolr {
     }
 
     pub fn in_mode(mode: Mode) -> FakeSolr {
-        let listener = listen_anywhere();
-        let port = listener.local_addr().unwrap().port();
+        let address = own_address();
+        let listener = TcpListener::bind(address).unwrap();
         let shared = Arc::<Shared>::default();
         let acceptor = Some(accept(listener, Arc::clone(&shared)));
-        let mut solr = FakeSolr { port, shared, acceptor };
+        let mut solr = FakeSolr { address, shared, acceptor };
         solr.turn(mode);
         solr
     }
 
     /// What the configuration calls it.
     pub fn url(&self) -> String {
-        format!("http://{HOST}:{}/solr", self.port)
+        format!("http://{}/solr", self.address)
     }
 
     /// From now on it behaves so.
@@ -120,7 +119,7 @@ impl FakeSolr {
         match &self.acceptor {
             Some(_) if down => self.hang_up(),
             None if !down => {
-                let again = || TcpListener::bind((HOST, self.port)).ok();
+                let again = || TcpListener::bind(self.address).ok();
                 let listener = wait_for_some("the port is free again", again);
                 self.acceptor = Some(accept(listener, Arc::clone(&self.shared)));
             }
@@ -129,7 +128,7 @@ impl FakeSolr {
     }
 
     fn hang_up(&mut self) {
-        let _ = TcpStream::connect((HOST, self.port)); // the acceptor looks up, and leaves
+        let _ = TcpStream::connect(self.address); // the acceptor looks up, and leaves
         if let Some(acceptor) = self.acceptor.take() {
             acceptor.join().unwrap();
         }
@@ -162,15 +161,12 @@ impl Drop for FakeSolr {
     }
 }
 
-/// On a port that nobody is given by chance: it must be free again after [`Mode::Down`].
-fn listen_anywhere() -> TcpListener {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = std::process::id() % 12_000;
-    wait_for_some("there is a free port", || {
-        let n = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 20_000 + (first + n) % 12_000; // below what Linux gives away (ip_local_port_range)
-        TcpListener::bind((HOST, port as u16)).ok()
-    })
+/// Where nobody else will ever be, so that [`Mode::Down`] is down: an address of this process's own
+/// (all of 127.0.0.0/8 is this machine), and a port that Linux gives to nobody by chance.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, a, b, c], NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
 fn accept(listener: TcpListener, shared: Arc<Shared>) -> JoinHandle<()> {
