@@ -44,13 +44,31 @@ struct Lines(Arc<Sink>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.line(bytes);
+        self.0.line(&one_line(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// One event, one line: a delta's name may hold a newline, and nobody may write log lines with it.
+fn one_line(record: &[u8]) -> Vec<u8> {
+    let (body, end) = match record.split_last() {
+        Some((b'\n', body)) => (body, &b"\n"[..]),
+        _ => (record, &b""[..]),
+    };
+    let mut line = Vec::with_capacity(record.len());
+    for byte in body {
+        match byte {
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\t' | b' '..=b'~' | 0x80.. => line.push(*byte),
+            _ => line.push(b'?'),
+        }
+    }
+    line.extend_from_slice(end);
+    line
 }
 
 struct Json(Arc<Sink>);
@@ -62,5 +80,14 @@ impl Drain for Json {
     fn log(&self, record: &Record<'_>, facts: &OwnedKVList) -> Result<(), slog::Never> {
         self.0.line(&json::line(record, facts));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn one_event_is_one_line() {
+        assert_eq!(super::one_line(b"a\nb\x1b[1m\n"), b"a\\nb?[1m\n");
+        assert_eq!(super::one_line("Größe\n".as_bytes()), "Größe\n".as_bytes());
     }
 }

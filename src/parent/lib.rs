@@ -37,6 +37,7 @@ use sys::{Fork, Interest, Newborn, Signal, Signals};
 use crew::Crew;
 use machine::{Action, ChildId, Event, Machine, Tell};
 use producer::Producer;
+use reload::Candidate;
 use slots::Post;
 
 pub use start::{Options, StartError};
@@ -137,7 +138,7 @@ struct Listeners {
 pub struct Parent {
     config: Config,
     /// The configuration of the generation that is coming up, and its log.
-    candidate: Option<(Config, Logger)>,
+    candidate: Option<Candidate>,
     feed: bool,
     spool: Spool,
     lock: Arc<SpoolLock>,
@@ -156,6 +157,8 @@ pub struct Parent {
     machine: Machine,
     /// No heartbeat is judged before: the parent itself had stood still.
     excused: u64,
+    /// When the loop was last woken.
+    last_turn: u64,
     reason: Option<String>,
     settled: Vec<Settlement>,
     counters: board::Counters,
@@ -208,10 +211,13 @@ impl Parent {
             self.next_word = now + TICK;
             self.say_progress();
         }
-        if now > wake + STALL {
+        // In poll, or before it, in a system call that the spool's file system held up.
+        let stood = (now - wake.min(now)).max(before.saturating_sub(self.last_turn));
+        if stood > STALL {
             self.excused = now + self.config.workers.hang_timeout.as_millis() as u64;
-            info!(self.log, "stood still"; "for_ms" => now - wake);
+            info!(self.log, "stood still"; "for_ms" => stood);
         }
+        self.last_turn = now;
         let mut events = VecDeque::from([Event::Time]);
         if ready(0) {
             self.take_signals(&mut events);
@@ -228,6 +234,8 @@ impl Parent {
     fn take_signals(&mut self, events: &mut VecDeque<Event>) {
         for signal in self.signals.take() {
             match signal {
+                // The terminal that waits for `feed` is gone.
+                Signal::Hangup if self.feed => events.push_back(Event::Leave),
                 Signal::Hangup => events.push_back(Event::Hangup),
                 Signal::Terminate | Signal::Interrupt => events.push_back(Event::Leave),
                 _ => {}
@@ -254,7 +262,9 @@ impl Parent {
         }
         let limit = self.config.workers.hang_timeout.as_millis() as u64;
         let silent = |(child, since): (ChildId, u64)| {
-            let stood = |at: u64| now.saturating_sub(at.max(since)) > limit;
+            // A time to come is scribbled.
+            let sign = |at: u64| if at > now { since } else { at.max(since) };
+            let stood = |at: u64| now.saturating_sub(sign(at)) > limit;
             let silent = match self.crew.worker(child) {
                 None => stood(self.board.monitor().heartbeat()),
                 Some((generation, slot)) => {
@@ -354,7 +364,7 @@ impl Parent {
     fn seat(&mut self, post: Post, generation: u64, pipe: OwnedFd, newborn: Newborn) -> Role {
         let coming = generation != self.machine.slots().generation;
         let (config, log) = match self.candidate.take().filter(|_| coming) {
-            Some(candidate) => candidate,
+            Some(candidate) => (candidate.config, candidate.log),
             None => (self.config.clone(), self.log.clone()),
         };
         let (spool, lock, board) = (self.spool.clone(), self.lock.clone(), self.board);

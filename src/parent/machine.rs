@@ -126,6 +126,8 @@ enum Life {
 struct Child {
     post: Post,
     life: Life,
+    /// It was told to leave.
+    leaving: bool,
     /// When it said that it was ready.
     ready: Option<u64>,
     /// Since when it has had something to do.
@@ -310,8 +312,10 @@ impl Machine {
                 self.next_child += 1;
                 slot.holder = Some(child);
                 let life = Life::Starting(now + START);
-                self.children
-                    .insert(child, Child { post: slot.post, life, ready: None, busy: None });
+                self.children.insert(
+                    child,
+                    Child { post: slot.post, life, leaving: false, ready: None, busy: None },
+                );
                 todo.push(Action::Fork { child, post: slot.post, generation });
             }
         }
@@ -320,7 +324,7 @@ impl Machine {
     fn leave(&mut self, child: ChildId, by: u64, todo: &mut Vec<Action>) {
         if let Some(c) = self.children.get_mut(&child) {
             if matches!(c.life, Life::Starting(_) | Life::Ready) {
-                c.life = Life::Leaving(by);
+                (c.life, c.leaving) = (Life::Leaving(by), true);
                 todo.push(Action::Close { child });
             }
         }
@@ -367,7 +371,7 @@ impl Machine {
 
     fn reaped(&mut self, child: ChildId, ended: Ended, now: u64, todo: &mut Vec<Action>) {
         let Some(c) = self.children.get(&child) else { return };
-        if matches!(c.life, Life::Leaving(_)) || self.is_draining() {
+        if c.leaving || self.is_draining() {
             self.children.remove(&child);
             self.gone(child);
             return;
@@ -392,8 +396,9 @@ impl Machine {
     fn lost(&mut self, child: ChildId, now: u64, reason: String, todo: &mut Vec<Action>) {
         self.children.remove(&child);
         self.gone(child);
-        if let Some(slot) = self.slots.of(child) {
-            slot.vacate(now, 0);
+        let failures = self.slots.of(child).map_or(0, |slot| slot.vacate(now, 0));
+        if self.phase == Phase::Starting && failures >= STILLBORN {
+            self.fail(1, reason.clone(), now, todo);
         }
         if let Reload::Starting(slots, _) = &self.reload {
             if slots.holders().contains(&child) {
@@ -584,6 +589,14 @@ impl Machine {
             }
             return;
         }
+        if let (Some(a), true) = (asker, self.reload != Reload::None) {
+            // The file has been read already, perhaps before it was changed, and the monitor that
+            // passes this on leaves when that reload is done.
+            let result = Err(("busy".into(), "another reload is under way: ask again".into()));
+            let answer = Answer { number: a.number, result };
+            todo.push(Action::Answer { child: a.monitor, answer });
+            return;
+        }
         self.askers.extend(asker);
         self.again = true;
     }
@@ -602,7 +615,8 @@ impl Machine {
 
     fn configured(&mut self, plan: Plan) {
         if self.reload == Reload::Reading {
-            let slots = Slots::new(self.slots.generation + 1, plan.workers, self.monitor);
+            let mut slots = Slots::new(self.slots.generation + 1, plan.workers, self.monitor);
+            slots.inherit(&self.slots);
             self.reload = Reload::Starting(slots, plan);
         }
     }

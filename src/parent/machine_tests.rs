@@ -333,6 +333,53 @@ fn a_failed_delta_takes_its_shares_back_before_it_is_settled() {
     assert_eq!(world.settled, [(1, Settled::Failed)]);
 }
 
+#[test]
+fn a_daemon_that_cannot_fork_ends_too() {
+    let mut world = World::new(PLAN);
+    for _ in 0..STILLBORN {
+        world.now = world.machine.deadline().unwrap_or(world.now).max(world.now);
+        world.step(Event::Time);
+        let child = world.worker(0);
+        world.alive.remove(&child);
+        world.step(Event::NotForked { child, reason: "no memory".into() });
+    }
+    let fatal = |tell: &Tell| matches!(tell, Tell::Fatal { reason } if reason == "no memory");
+    assert!(world.told.iter().any(fatal));
+}
+
+#[test]
+fn a_reload_asked_for_when_the_file_was_read_already_is_told_to_ask_again() {
+    let mut world = World::running(PLAN);
+    world.reload(1);
+    world.step(Event::Configured(Ok(PLAN)));
+    world.reload(2);
+    let busy = |a: &Answer| matches!(&a.result, Err((code, _)) if code == "busy");
+    assert!(matches!(&world.answers[..], [(_, a @ Answer { number: 2, .. })] if busy(a)));
+    world.all_ready();
+    assert!(matches!(&world.answers[1..], [(_, Answer { number: 1, result: Ok(()) })]));
+}
+
+#[test]
+fn a_leaver_that_had_to_be_killed_is_no_death_and_deaths_are_counted_over_reloads() {
+    let mut world = World::running(PLAN);
+    let dead = world.worker(1);
+    world.die(dead);
+    world.all_ready();
+    world.reload(1);
+    world.step(Event::Configured(Ok(PLAN)));
+    world.all_ready();
+    while let Some(due) = world.machine.deadline() {
+        world.now = due;
+        world.step(Event::Time);
+    }
+    while let Some(child) = killed(&world) {
+        world.die(child);
+    }
+    assert_eq!(world.machine.deaths, 1);
+    let restarts: Vec<u64> = world.machine.slots().iter().map(|slot| slot.restarts).collect();
+    assert_eq!(restarts, [0, 1, 0]);
+}
+
 /// Everything at any moment, for many seeds: a delta in hand is always settled in the end, no
 /// share is ever in two living hands, nothing is waited for without a deadline, and the daemon
 /// always ends when it is told to.

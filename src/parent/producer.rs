@@ -1,13 +1,13 @@
 //! Where the next delta comes from: the spool's `incoming/`, watched by inotify and scanned now
 //! and then, or a list for `feed`.
 
-use slog::{Logger, error, info};
+use slog::{Logger, error, info, warn};
 use spool::{Claim, Entry, Incoming, Next, Spool};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use sys::Watch;
 use sys::clock::wall_ms;
 
@@ -26,8 +26,11 @@ pub(crate) struct Producer {
     source: Source,
     /// After an error: not before.
     held: u64,
-    /// The last error of the spool's file system, 0: all is well.
-    pub(crate) error: i32,
+    /// The last error in looking into the folder, and in claiming; 0: all is well.
+    scan_error: i32,
+    claim_error: i32,
+    /// That there is no inotify has been told.
+    unwatched: bool,
 }
 
 impl Producer {
@@ -35,13 +38,24 @@ impl Producer {
     pub(crate) fn folder(spool: &Spool, settle: u64, poll: u64) -> Producer {
         let incoming = Incoming::new(settle, poll);
         let source = Source::Folder { incoming, watch: None, next_scan: 0 };
-        Producer { folder: spool.incoming(), poll, source, held: 0, error: 0 }
+        Producer::new(spool, poll, source)
     }
 
     /// These, in this order, and then no more.
     pub(crate) fn list(spool: &Spool, names: Vec<OsString>) -> Producer {
         let source = Source::List(names.into());
-        Producer { folder: spool.incoming(), poll: 0, source, held: 0, error: 0 }
+        Producer::new(spool, 0, source)
+    }
+
+    fn new(spool: &Spool, poll: u64, source: Source) -> Producer {
+        let folder = spool.incoming();
+        let (scan_error, claim_error, unwatched) = (0, 0, false);
+        Producer { folder, poll, source, held: 0, scan_error, claim_error, unwatched }
+    }
+
+    /// The spool's file system does not do what it should, an errno; 0: all is well.
+    pub(crate) fn error(&self) -> i32 {
+        if self.claim_error != 0 { self.claim_error } else { self.scan_error }
     }
 
     pub(crate) fn configure(&mut self, settle: u64, poll: u64) {
@@ -120,7 +134,15 @@ impl Producer {
         let mut scan = || -> io::Result<()> {
             // The watch first: what comes between the two is seen twice, not never.
             if watch.is_none() {
-                *watch = Some(Watch::folder(&self.folder)?);
+                match Watch::folder(&self.folder) {
+                    Ok(new) => (*watch, self.unwatched) = (Some(new), false),
+                    // Then scans must do.
+                    Err(e) if !self.unwatched => {
+                        self.unwatched = true;
+                        warn!(log, "no inotify, scanning instead"; "every_ms" => self.poll, "error" => %e);
+                    }
+                    Err(_) => {}
+                }
             }
             let names = std::fs::read_dir(&self.folder)?
                 .map(|entry| Ok(entry?.file_name()))
@@ -133,10 +155,14 @@ impl Producer {
             Ok(())
         };
         match scan() {
-            Ok(()) => self.well(log),
+            Ok(()) => {
+                if std::mem::take(&mut self.scan_error) != 0 {
+                    info!(log, "can look into incoming again");
+                }
+            }
             Err(e) => {
                 *next_scan = now + AGAIN;
-                self.trouble("cannot look into incoming", &e, now, log);
+                tell("cannot look into incoming", &e, &mut self.scan_error, &self.folder, log);
             }
         }
     }
@@ -154,14 +180,25 @@ impl Producer {
             match spool.claim(&name, shares, seen) {
                 Ok(claim) => {
                     self.forget(&name);
-                    self.well(log);
+                    if std::mem::take(&mut self.claim_error) != 0 {
+                        info!(log, "can claim deltas again");
+                    }
                     return Some(claim);
                 }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.forget(&name),
-                Err(e) => self.trouble("cannot claim a delta", &e, now, log),
+                Err(e) if self.is_gone(&name, &e) => self.forget(&name),
+                Err(e) => {
+                    self.held = now + AGAIN;
+                    tell("cannot claim a delta", &e, &mut self.claim_error, &self.folder, log);
+                }
             }
         }
         None
+    }
+
+    /// Whether it is the delta that is gone, and not a folder of ours.
+    fn is_gone(&self, name: &OsString, e: &io::Error) -> bool {
+        let gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+        gone(e) && std::fs::symlink_metadata(self.folder.join(name)).is_err_and(|e| gone(&e))
     }
 
     fn next(&mut self, now: u64) -> Option<(OsString, u64)> {
@@ -191,20 +228,13 @@ impl Producer {
             Source::List(names) => drop(names.pop_front()),
         }
     }
+}
 
-    fn trouble(&mut self, what: &'static str, e: &io::Error, now: u64, log: &Logger) {
-        self.held = now + AGAIN;
-        let number = e.raw_os_error().unwrap_or(-1);
-        if self.error != number {
-            error!(log, "{}", what; "folder" => %self.folder.display(), "error" => %e);
-        }
-        self.error = number;
+/// Tells a new kind of error once, and remembers it.
+fn tell(what: &str, e: &io::Error, last: &mut i32, folder: &Path, log: &Logger) {
+    let number = e.raw_os_error().unwrap_or(-1);
+    if *last != number {
+        error!(log, "{}", what; "folder" => %folder.display(), "error" => %e);
     }
-
-    fn well(&mut self, log: &Logger) {
-        if self.error != 0 {
-            info!(log, "the spool is well again"; "folder" => %self.folder.display());
-        }
-        self.error = 0;
-    }
+    *last = number;
 }

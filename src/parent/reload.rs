@@ -8,6 +8,13 @@ use crate::Parent;
 use crate::machine::{Event, Plan};
 use crate::start::{logger, ms};
 
+/// A configuration that is not in force yet, and the log that it asks for.
+pub(crate) struct Candidate {
+    pub(crate) config: Config,
+    pub(crate) log: Logger,
+    sink: Arc<logs::Sink>,
+}
+
 /// What the machine must know of a configuration.
 pub(crate) fn plan(config: &Config) -> Plan {
     Plan {
@@ -23,7 +30,7 @@ impl Parent {
         self.notify("RELOADING=1");
         match self.read() {
             Ok(candidate) => {
-                let plan = plan(&candidate.0);
+                let plan = plan(&candidate.config);
                 self.candidate = Some(candidate);
                 Event::Configured(Ok(plan))
             }
@@ -31,7 +38,7 @@ impl Parent {
         }
     }
 
-    fn read(&self) -> Result<(Config, Logger), String> {
+    fn read(&self) -> Result<Candidate, String> {
         let config = config::load(&self.config.path).map_err(|e| e.to_string())?;
         let sockets = |c: &Config| (c.monitor.status.clone(), c.monitor.control.clone());
         if config.spool.dir != self.config.spool.dir {
@@ -52,15 +59,15 @@ impl Parent {
             // Also opened anew where the name is the same: it may have been rotated.
             _ => crate::start::sink(&config).map_err(|e| e.message)?,
         };
-        let log = logger(&config, sink);
-        Ok((config, log))
+        let log = logger(&config, Arc::clone(&sink));
+        Ok(Candidate { config, log, sink })
     }
 
     /// The candidate is in force.
     pub(crate) fn adopt(&mut self) {
-        if let Some((config, log)) = self.candidate.take() {
+        if let Some(Candidate { config, log, sink }) = self.candidate.take() {
             self.producer.configure(ms(config.spool.settle), ms(config.spool.poll));
-            (self.config, self.log) = (config, log);
+            (self.config, self.log, self.sink) = (config, log, sink);
         }
         self.counters.reloads += 1;
         self.board.parent().set_reload_refused(0);

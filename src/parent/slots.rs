@@ -74,6 +74,14 @@ impl Slots {
         Slots { generation, all: posts.map(Slot::new).collect(), workers }
     }
 
+    /// Goes on counting deaths where the slots of the generation before stopped.
+    pub(crate) fn inherit(&mut self, before: &Slots) {
+        for slot in &mut self.all {
+            let same = before.all.iter().find(|other| other.post == slot.post);
+            slot.restarts = same.map_or(0, |other| other.restarts);
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.all.iter()
     }

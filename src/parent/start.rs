@@ -84,7 +84,12 @@ impl Parent {
         let spool = Spool::at(&config.spool.dir);
         let spool = if feed.is_some() { spool.with_links() } else { spool };
         spool.prepare().map_err(|e| wrong(78, e.to_string()))?;
+        // Without /proc nobody could say whether a fork is safe.
+        sys::threads().map_err(|e| {
+            wrong(1, format!("/proc/self/task: {e}: threads cannot be counted; mount /proc"))
+        })?;
         let lock = lock(&spool)?;
+        spool.prove().map_err(|e| wrong(78, e.to_string()))?;
         let sink = sink(&config)?;
         let log = logger(&config, Arc::clone(&sink));
         let board = Board::new().map_err(|e| wrong(1, format!("no shared memory: {e}")))?;
@@ -124,6 +129,7 @@ impl Parent {
             active_since: 0,
             crew: Crew::default(),
             excused: 0,
+            last_turn: now_ms(),
             reason: None,
             settled: Vec::new(),
             counters: Counters::default(),
@@ -151,7 +157,8 @@ fn lock(spool: &Spool) -> Result<SpoolLock, StartError> {
             }
             Ok(Err(Held::ByChildrenOf(pid))) => {
                 let message = format!(
-                    "{}: children of a dead solr-updater (pid {pid}) still hold this spool: end them",
+                    "{}: children of a dead solr-updater (pid {pid}), or one in another container, \
+                     still hold this spool: end them",
                     path.display()
                 );
                 return Err(wrong(75, message));

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::record::Record;
-use crate::{Spool, names};
+use crate::{Spool, is_delta, names};
 
 /// A delta in `active/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Spool {
     /// The claims that were open when the last daemon ended, oldest first. What is left of
     /// settled ones is cleared away, and a delta in `active/` that has no claim gets one.
     pub fn resume(&self, shares: u32, wall: u64) -> io::Result<Vec<Claim>> {
-        let mut claims = Vec::new();
+        let mut claims: Vec<Claim> = Vec::new();
         let mut deltas = Vec::new();
         for entry in std::fs::read_dir(self.active())? {
             let name = entry?.file_name();
@@ -58,13 +58,22 @@ impl Spool {
                     Some(claim) => claims.push(claim),
                     None => self.forget(number)?,
                 }
-            } else if !name.as_bytes().starts_with(b".") {
+            } else if is_delta(&name) && self.active().join(&name).symlink_metadata()?.is_file() {
                 deltas.push(name);
             }
         }
+        claims.sort_by_key(|c: &Claim| c.number);
+        // A claim that could not be forgotten when its delta was claimed anew: the last one counts.
+        let last = |c: &Claim| claims.iter().rfind(|other| other.name == c.name).map(|o| o.number);
+        let (claims_kept, superseded): (Vec<Claim>, Vec<Claim>) =
+            claims.iter().cloned().partition(|c| last(c) == Some(c.number));
+        for claim in superseded {
+            self.forget(claim.number)?;
+        }
+        let mut claims = claims_kept;
         deltas.sort();
         for name in deltas {
-            if claims.iter().all(|c: &Claim| c.name != name) {
+            if claims.iter().all(|c| c.name != name) {
                 let claim =
                     Claim { number: self.next_number()?, name, shares, seen: wall, bytes: 0 };
                 self.record(&claim)?;
@@ -142,9 +151,12 @@ impl Spool {
             sys::files::sync_folder(&self.active())?;
             match sys::files::rename_noreplace(&from, &self.active().join(&claim.name)) {
                 Ok(()) => {
-                    sys::files::sync_folder(&self.active())?;
-                    sys::files::sync_folder(&self.incoming())?;
-                    return Ok(Claim { bytes: self.size(&claim.name)?, ..claim });
+                    // It is claimed, whatever happens now. Should a power cut undo a rename that
+                    // could not be synced, the record is found without its delta and forgotten.
+                    let _ = sys::files::sync_folder(&self.active());
+                    let _ = sys::files::sync_folder(&self.incoming());
+                    let bytes = self.size(&claim.name).unwrap_or(0);
+                    return Ok(Claim { bytes, ..claim });
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(e) => {
@@ -191,8 +203,13 @@ impl Spool {
                     return Ok(name);
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
-                // Settled before: this is a repetition after an error further down.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    if std::fs::symlink_metadata(&from).is_ok() {
+                        // It is the folder that is gone.
+                        self.make_folders()?;
+                        return Err(e);
+                    }
+                    // Settled before: this is a repetition after an error further down.
                     self.forget(claim.number)?;
                     return Ok(name);
                 }
@@ -314,6 +331,40 @@ mod tests {
             (Some("lost.jsonl"), 3, 2)
         );
         assert_eq!(spool.resume(9, 9).unwrap(), claims);
+    }
+
+    #[test]
+    fn of_two_claims_of_one_delta_the_last_counts() {
+        let (_dir, spool) = spool();
+        std::fs::write(spool.active().join("x.jsonl"), "{}").unwrap();
+        for number in [9, 10] {
+            let name = "x.jsonl".into();
+            spool.record(&Claim { number, name, shares: 2, seen: 0, bytes: 0 }).unwrap();
+        }
+        let claims = spool.resume(2, 0).unwrap();
+        assert_eq!(claims.iter().map(|c| c.number).collect::<Vec<_>>(), [10]);
+        assert_eq!(spool.resume(2, 0).unwrap(), claims);
+    }
+
+    #[test]
+    fn a_missing_folder_is_made_again_and_nothing_counts_as_settled() {
+        let (_dir, spool) = spool();
+        hand_over(&spool, "x.jsonl", "");
+        let claim = spool.claim("x.jsonl".as_ref(), 1, 0).unwrap();
+        std::fs::remove_dir(spool.done()).unwrap();
+        spool.settle(&claim, Settled::Done).unwrap_err();
+        assert_eq!(spool.resume(1, 0).unwrap(), std::slice::from_ref(&claim));
+        spool.settle(&claim, Settled::Done).unwrap();
+        assert_eq!(names(spool.done()), ["x.jsonl"]);
+    }
+
+    #[test]
+    fn only_deltas_in_active_are_taken_for_deltas() {
+        let (_dir, spool) = spool();
+        std::fs::create_dir(spool.active().join("folder.jsonl")).unwrap();
+        std::fs::write(spool.active().join("notes.txt"), "").unwrap();
+        std::os::unix::fs::symlink("notes.txt", spool.active().join("link.jsonl")).unwrap();
+        assert_eq!(spool.resume(1, 0).unwrap(), []);
     }
 
     #[test]

@@ -60,8 +60,7 @@ impl Spool {
         Spool { links: true, ..self }
     }
 
-    /// Makes the folders that are missing, and proves that deltas can move between them: each on
-    /// the same file system, each writable.
+    /// Makes the folders that are missing; each must be a folder on the same file system.
     pub fn prepare(&self) -> Result<(), SpoolError> {
         let at = |path: &Path, message: String| SpoolError { path: path.into(), message };
         std::fs::create_dir_all(&self.dir).map_err(|e| {
@@ -75,29 +74,53 @@ impl Spool {
         };
         let home = device(&self.dir)?;
         for folder in self.folders() {
-            match std::fs::create_dir(&folder) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(at(&folder, format!("cannot make this folder: {}", remedy(&e))));
-                }
-                _ => {}
-            }
+            make(&folder)
+                .map_err(|e| at(&folder, format!("cannot make this folder: {}", remedy(&e))))?;
             if !folder.is_dir() {
                 return Err(at(&folder, "is not a folder: move it away".into()));
             }
             if device(&folder)? != home {
-                let message = format!(
-                    "is on another file system than {}: deltas move by rename, so the whole spool \
-                     must be on one",
-                    self.dir.display()
-                );
-                return Err(at(&folder, message));
+                return Err(at(&folder, self.foreign()));
             }
-            let probe = folder.join(".probe");
-            std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).map_err(
-                |e| at(&folder, format!("cannot write into this folder: {}", remedy(&e))),
-            )?;
         }
         Ok(())
+    }
+
+    /// Makes the folders that are missing.
+    pub(crate) fn make_folders(&self) -> io::Result<()> {
+        self.folders().iter().try_for_each(|folder| make(folder))
+    }
+
+    /// Proves that deltas can move: a file of ours does, through all the folders. (Two mounts of
+    /// one file system look the same until something is renamed between them.) The spool's lock
+    /// must be held.
+    pub fn prove(&self) -> Result<(), SpoolError> {
+        let at = |path: &Path, message: String| SpoolError { path: path.into(), message };
+        let folders = self.folders();
+        let probe = |folder: &Path| folder.join(".probe");
+        std::fs::write(probe(&folders[0]), b"").map_err(|e| {
+            at(&folders[0], format!("cannot write into this folder: {}", remedy(&e)))
+        })?;
+        for (from, to) in folders.iter().zip(&folders[1..]) {
+            std::fs::rename(probe(from), probe(to)).map_err(|e| {
+                let _ = std::fs::remove_file(probe(from));
+                match e.kind() {
+                    io::ErrorKind::CrossesDevices => at(to, self.foreign()),
+                    _ => at(to, format!("cannot move a file into this folder: {}", remedy(&e))),
+                }
+            })?;
+        }
+        let last = &folders[folders.len() - 1];
+        std::fs::remove_file(probe(last))
+            .map_err(|e| at(last, format!("cannot remove a file there: {}", remedy(&e))))
+    }
+
+    fn foreign(&self) -> String {
+        format!(
+            "is on another file system (or mount) than the rest of {}: deltas move by rename, so \
+             the whole spool must be on one",
+            self.dir.display()
+        )
     }
 
     /// The directory itself.
@@ -156,6 +179,13 @@ impl Spool {
     }
 }
 
+fn make(folder: &Path) -> io::Result<()> {
+    match std::fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
 /// An error and what an operator does about it.
 fn remedy(e: &io::Error) -> String {
     match e.kind() {
@@ -180,6 +210,7 @@ mod tests {
         let spool = Spool::at(&dir.path().join("a/b"));
         spool.prepare().unwrap();
         spool.prepare().unwrap();
+        spool.prove().unwrap();
         assert!(spool.incoming().is_dir() && spool.rejected().is_dir());
     }
 
