@@ -7,12 +7,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use sys::Interest;
 
-/// The longest request, in bytes.
-const LONGEST: usize = 64 * 1024;
-/// So much is read of one client in one turn: the others want to be heard too.
-const GULP: usize = 64 * 1024;
+/// The longest request, in bytes: a command and the name of a delta need a fraction of it.
+const LONGEST: usize = 4 * 1024;
+/// So much is read ahead of one client's requests: the others want to be heard too.
+const GULP: usize = 4 * 1024;
 /// While so many bytes are not read by the client, it is not asked for more.
-const UNREAD: usize = 1024 * 1024;
+const UNREAD: usize = 64 * 1024;
 
 /// What a client may do, by the socket that it came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(crate) struct Client {
     stream: Stream,
     rights: Rights,
     input: Vec<u8>,
+    /// So much of the input has become requests. It goes in one piece before more is read.
+    taken: usize,
     output: VecDeque<u8>,
     talk: Talk,
     /// The other side has closed its end for writing.
@@ -49,7 +51,8 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(stream: Stream, rights: Rights, now: u64) -> Client {
         let (input, output) = (Vec::new(), VecDeque::new());
-        Client { stream, rights, input, output, talk: Talk::Open, at_end: false, heard: now }
+        let (talk, taken, at_end) = (Talk::Open, 0, false);
+        Client { stream, rights, input, taken, output, talk, at_end, heard: now }
     }
 
     pub(crate) fn rights(&self) -> Rights {
@@ -58,6 +61,11 @@ impl Client {
 
     pub(crate) fn last_heard(&self) -> u64 {
         self.heard
+    }
+
+    /// Whether the parent owes it an answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.talk == Talk::Waiting
     }
 
     /// Who it is, for the log; a user namespace may hide it.
@@ -87,7 +95,7 @@ impl Client {
         match self.talk {
             Talk::Broken => true,
             Talk::Ended => self.output.is_empty(),
-            Talk::Open => self.at_end && self.input.is_empty() && self.output.is_empty(),
+            Talk::Open => self.at_end && self.taken == self.input.len() && self.output.is_empty(),
             Talk::Waiting => false,
         }
     }
@@ -96,7 +104,9 @@ impl Client {
         if self.talk != Talk::Open || self.output.len() >= UNREAD {
             return;
         }
-        let mut buffer = [0; 4096];
+        self.input.drain(..self.taken);
+        self.taken = 0;
+        let mut buffer = [0; GULP];
         while self.input.len() < GULP {
             match (&self.stream).read(&mut buffer) {
                 Ok(0) => {
@@ -122,21 +132,22 @@ impl Client {
         if self.talk != Talk::Open || self.output.len() >= UNREAD {
             return None;
         }
-        let end = match self.input.iter().position(|byte| *byte == b'\n') {
+        let input = &self.input[self.taken..];
+        let end = match input.iter().position(|byte| *byte == b'\n') {
             Some(end) => end,
-            None if self.input.len() >= LONGEST => {
+            None if input.len() >= LONGEST => {
                 self.talk = Talk::Ended;
                 let message = "the request has no end: a line of words is expected";
                 return Some(Err(status::answer::refused("too_long", message)));
             }
             // `echo -n status` is a request too.
-            None if self.at_end && !self.input.is_empty() => self.input.len(),
+            None if self.at_end && !input.is_empty() => input.len(),
             None => return None,
         };
-        let rest = self.input.split_off((end + 1).min(self.input.len()));
-        let line = std::mem::replace(&mut self.input, rest);
-        let line = String::from_utf8_lossy(&line).into_owned();
-        Some(Ok(line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")))
+        let line = String::from_utf8_lossy(&input[..end]);
+        let words = line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        self.taken = (self.taken + end + 1).min(self.input.len());
+        Some(Ok(words))
     }
 
     pub(crate) fn say(&mut self, line: &str) {
@@ -151,24 +162,93 @@ impl Client {
         self.talk = Talk::Waiting;
     }
 
-    pub(crate) fn write(&mut self) {
+    /// Writes what the other side takes; whether it took anything.
+    pub(crate) fn write(&mut self) -> bool {
+        let before = self.output.len();
         while !self.output.is_empty() {
             let (first, _) = self.output.as_slices();
             match (&self.stream).write(first) {
                 Ok(n) if n > 0 => drop(self.output.drain(..n)),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Ok(_) | Err(_) => {
                     self.talk = Talk::Broken;
-                    return;
+                    break;
                 }
             }
         }
+        if self.output.is_empty() {
+            self.output.shrink_to(GULP); // or it would keep what it once needed for as long as it stays
+        }
+        self.output.len() < before
     }
 }
 
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    fn client() -> (Client, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Client::new(Stream::from(OwnedFd::from(ours)), Rights::Ask, 0), theirs)
+    }
+
+    fn requests(client: &mut Client) -> Vec<String> {
+        std::iter::from_fn(|| client.next_request()).map(|request| request.unwrap()).collect()
+    }
+
+    #[test]
+    fn requests_may_come_together_in_pieces_and_without_an_end() {
+        let (mut client, mut theirs) = client();
+        theirs.write_all(b"ping\n\n  a \t b\r\nsta").unwrap();
+        client.read(1);
+        assert_eq!(requests(&mut client), ["ping", "", "a b"]);
+        theirs.write_all(b"tus\nhealth").unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        client.read(2);
+        assert_eq!(requests(&mut client), ["status", "health"]);
+        assert!(client.is_done());
+    }
+
+    #[test]
+    fn what_is_not_read_is_bounded_and_so_is_a_request() {
+        let (mut client, mut theirs) = client();
+        theirs.write_all(&b"\n".repeat(3 * GULP)).unwrap();
+        client.read(1);
+        assert!(client.input.len() <= 2 * GULP);
+        while client.next_request().is_some() {
+            client.say(&"x".repeat(1000));
+        }
+        assert!(client.output.len() < UNREAD + 1000);
+        assert_eq!(client.interest(), Some(Interest::Write));
+
+        let (mut client, mut theirs) = self::client();
+        theirs.write_all(&b"x".repeat(2 * LONGEST)).unwrap();
+        client.read(1);
+        assert!(matches!(client.next_request(), Some(Err(why)) if why.contains("too_long")));
+        assert!(client.next_request().is_none() && client.is_done());
+    }
+
+    #[test]
+    fn a_delayed_answer_is_no_last_word() {
+        let (mut client, mut theirs) = client();
+        theirs.write_all(b"reload\nping\n").unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        client.read(1);
+        assert_eq!(client.next_request(), Some(Ok("reload".into())));
+        client.wait();
+        assert!(client.next_request().is_none() && !client.is_done() && client.is_waiting());
+        client.say("{}\n");
+        assert_eq!(requests(&mut client), ["ping"]);
+        assert!(client.write() && client.is_done());
     }
 }

@@ -2,10 +2,12 @@
 //! answers while the parent or every worker hangs, and says so.
 //!
 //! One poll loop, no thread. A client that is slow, silent, floods or never reads costs its own
-//! few kilobytes and nobody else's time. What changes something is passed on to the parent; the
-//! monitor itself changes nothing.
+//! few kilobytes and nobody else's time: a turn accepts so many, answers so many requests of each,
+//! and makes the document once, however many ask for it. What changes something is passed on to the
+//! parent; the monitor itself changes nothing.
 
 mod client;
+mod clients;
 mod folders;
 mod rates;
 mod sight;
@@ -15,9 +17,10 @@ use interprocess::local_socket::traits::{Listener as _, Stream as _};
 use interprocess::os::unix::uds_local_socket::Listener;
 use orders::{Answer, Command, Message, Plea};
 use scoreboard::Board;
-use slog::{Logger, debug, error};
+use slog::{Logger, debug, error, warn};
 use spool::Spool;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use sys::clock::now_ms;
@@ -25,10 +28,13 @@ use sys::socket::{Received, Sent, receive_message, send_message};
 use sys::{Interest, Newborn, Signal, Signals};
 
 use client::{Client, Rights};
+use clients::Clients;
 use sight::Sight;
 
-/// So many clients at once; then the one that has been silent longest goes.
-const CLIENTS: usize = 1024;
+/// So many requests of one client are answered in one turn.
+const REQUESTS: usize = 8;
+/// Where nobody can be accepted nobody is, for so long, in milliseconds.
+const DEAF: u64 = 100;
 /// While a delta is active the counts are looked at so often, for the rates, in milliseconds.
 const LOOK: u64 = 1_000;
 /// While none is.
@@ -76,8 +82,10 @@ pub fn run(seat: Seat) -> i32 {
         pipe: seat.pipe,
         signals,
         sight: Sight::new(seat.config, seat.spool, seat.board),
-        clients: BTreeMap::new(),
-        next_client: 0,
+        clients: Clients::under(sys::limits::raise_open_files()),
+        again: BTreeSet::new(),
+        deaf_until: 0,
+        answers: None,
         waiting: BTreeMap::new(),
         next_command: 0,
         log: seat.log,
@@ -91,12 +99,24 @@ struct Monitor {
     pipe: OwnedFd,
     signals: Signals,
     sight: Sight,
-    clients: BTreeMap<u64, Client>,
-    next_client: u64,
+    clients: Clients,
+    /// Those who are to be heard whatever poll says: with requests left over, or just answered by
+    /// the parent.
+    again: BTreeSet<u64>,
+    /// No listener is waited for until then.
+    deaf_until: u64,
+    /// What was made this turn for whoever asks.
+    answers: Option<Answers>,
     /// Commands that the parent has not answered yet: its number → the client.
     waiting: BTreeMap<u64, u64>,
     next_command: u64,
     log: Logger,
+}
+
+/// The answers that are the same for everybody, each a line.
+struct Answers {
+    status: String,
+    health: String,
 }
 
 impl Monitor {
@@ -107,9 +127,18 @@ impl Monitor {
             if leave_by.is_some_and(|by| now >= by || !self.owes_answers()) {
                 return 0;
             }
-            let look = if self.sight.is_busy() { LOOK } else { LOOK_IDLE };
-            let due = leave_by.unwrap_or(now + look).saturating_sub(now);
-            let ready = self.wait(due, leave_by.is_some());
+            let by = leave_by.unwrap_or(now + self.sight.next_look());
+            let ready = match self.wait(now, by, leave_by.is_some()) {
+                Ok(ready) => ready,
+                // EINVAL: the limit has fallen under what is open. Or the kernel has no memory.
+                Err(e) => {
+                    if !self.run_short(&e) {
+                        let signals = [(self.signals.as_fd(), Interest::Read)];
+                        let _ = sys::poll(&signals, Some(Duration::from_millis(DEAF)));
+                    }
+                    Ready::default()
+                }
+            };
             self.sight.look();
             if leave_by.is_none() && self.hear_parent() {
                 leave_by = Some(now_ms() + GOODBYE);
@@ -117,81 +146,137 @@ impl Monitor {
             if !self.signals.take().is_empty() {
                 leave_by.get_or_insert(now_ms() + GOODBYE);
             }
+            // Before newcomers: who has spoken is not silent.
+            self.converse(ready.clients);
             for n in 0..2 {
                 if ready.listeners[n] && leave_by.is_none() {
                     self.accept(n);
                 }
             }
-            self.converse(&ready.clients);
         }
     }
 
     fn owes_answers(&self) -> bool {
-        self.clients.values().any(Client::owes)
+        !self.again.is_empty() || self.clients.iter().any(|(_, client)| client.owes())
     }
 
-    fn wait(&self, ms: u64, leaving: bool) -> Ready {
+    fn wait(&self, now: u64, by: u64, leaving: bool) -> io::Result<Ready> {
         let mut descriptors = vec![(self.signals.as_fd(), Interest::Read)];
-        let mut ids = Vec::new();
         if !leaving {
             descriptors.push((self.pipe.as_fd(), Interest::Read));
+        }
+        let listeners = descriptors.len();
+        let is_deaf = now < self.deaf_until;
+        if !leaving && !is_deaf {
             descriptors.extend(self.listeners.iter().map(|(l, _)| (l.as_fd(), Interest::Read)));
         }
         let first = descriptors.len();
-        for (id, client) in &self.clients {
+        let mut ids = Vec::new();
+        for (id, client) in self.clients.iter() {
             if let Some(interest) = client.interest() {
                 descriptors.push((client.as_fd(), interest));
-                ids.push(*id);
+                ids.push(id);
             }
         }
-        let polled = sys::poll(&descriptors, Some(Duration::from_millis(ms))).unwrap_or_default();
-        let is_ready = |n: usize| polled.get(n).is_some_and(|p| p.readable || p.writable);
-        Ready {
-            listeners: [!leaving && is_ready(2), !leaving && is_ready(3)],
-            clients: ids
-                .into_iter()
-                .enumerate()
-                .filter(|(n, _)| is_ready(first + n))
-                .map(|(_, id)| id)
-                .collect(),
-        }
+        let by = match () {
+            () if !self.again.is_empty() => now,
+            () if is_deaf => by.min(self.deaf_until),
+            () => by,
+        };
+        let polled = sys::poll(&descriptors, Some(Duration::from_millis(by.saturating_sub(now))))?;
+        let is_ready = |n: usize| polled[n].readable || polled[n].writable;
+        let ready = ids.into_iter().enumerate().filter(|(n, _)| is_ready(first + n));
+        Ok(Ready {
+            listeners: [0, 1].map(|n| listeners + n < first && is_ready(listeners + n)),
+            clients: ready.map(|(_, id)| id).collect(),
+        })
     }
 
     // --- clients --------------------------------------------------------------------------------
 
     fn accept(&mut self, n: usize) {
-        let (listener, rights) = &self.listeners[n];
-        // Both generations' monitors wait on one socket: another may have been quicker.
-        while let Ok(stream) = listener.accept() {
-            if stream.set_nonblocking(true).is_err() {
-                continue;
+        for _ in 0..self.clients.newcomers(self.listeners[n].1) {
+            let (listener, rights) = &self.listeners[n];
+            match listener.accept() {
+                Ok(stream) if stream.set_nonblocking(true).is_ok() => {
+                    self.clients.admit(stream, *rights, now_ms());
+                }
+                Ok(_) => {}
+                // Both generations' monitors wait on one socket: another may have been quicker.
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::ConnectionAborted => {}
+                Err(e) if self.run_short(&e) => {}
+                Err(_) => return,
             }
-            if self.clients.len() >= CLIENTS {
-                let longest =
-                    self.clients.iter().min_by_key(|(_, c)| c.last_heard()).map(|(id, _)| *id);
-                longest.map(|id| self.clients.remove(&id));
-            }
-            self.clients.insert(self.next_client, Client::new(stream, *rights, now_ms()));
-            self.next_client += 1;
         }
     }
 
+    /// Lets clients go where descriptors have run out; whether there is one again. If not, the
+    /// listeners are left alone for a while: poll would report them again and again.
+    fn run_short(&mut self, error: &io::Error) -> bool {
+        let is_limit =
+            sys::limits::is_out_of_files(error) || error.kind() == ErrorKind::InvalidInput;
+        if is_limit && self.clients.shed(sys::limits::raise_open_files()) {
+            return true;
+        }
+        let now = now_ms();
+        if now >= self.deaf_until + LOOK_IDLE {
+            warn!(self.log, "nobody can be accepted"; "error" => %error);
+        }
+        self.deaf_until = now + DEAF;
+        false
+    }
+
     /// Reads what the clients ask, answers, and lets those go that are done.
-    fn converse(&mut self, ready: &[u64]) {
-        for id in ready {
-            let Some(mut client) = self.clients.remove(id) else { continue };
-            client.read(now_ms());
-            while let Some(request) = client.next_request() {
-                match request {
-                    Ok(words) => self.answer(*id, &mut client, &words),
-                    Err(refusal) => client.say(&refusal),
-                }
+    fn converse(&mut self, ready: Vec<u64>) {
+        self.answers = None;
+        let mut turn = std::mem::take(&mut self.again);
+        turn.extend(ready);
+        for id in turn {
+            let Some(mut client) = self.clients.take(id) else { continue };
+            if self.converse_with(id, &mut client) {
+                self.again.insert(id);
             }
-            client.write();
             if !client.is_done() {
-                self.clients.insert(*id, client);
+                self.clients.put(id, client);
             }
         }
+    }
+
+    /// Until neither a request nor an answer moves any more, or it is the others' turn; whether it
+    /// is that. Writing makes room for the answer to a request that was read long ago, of which
+    /// poll knows nothing.
+    fn converse_with(&mut self, id: u64, client: &mut Client) -> bool {
+        client.read(now_ms());
+        let mut left = REQUESTS;
+        loop {
+            let before = left;
+            while left > 0 {
+                match client.next_request() {
+                    Some(Ok(words)) => self.answer(id, client, &words),
+                    Some(Err(refusal)) => client.say(&refusal),
+                    None => break,
+                }
+                left -= 1;
+            }
+            let moved = client.write() || left < before;
+            if left == 0 || !moved {
+                return left == 0;
+            }
+        }
+    }
+
+    /// Made once a turn, however many ask: it is the same for all.
+    fn answers(&mut self) -> &Answers {
+        let sight = &mut self.sight;
+        self.answers.get_or_insert_with(|| {
+            let document = sight.document();
+            Answers {
+                status: status::answer::status(&document),
+                health: status::answer::health(&document.health),
+            }
+        })
     }
 
     fn answer(&mut self, id: u64, client: &mut Client, words: &str) {
@@ -204,8 +289,8 @@ impl Monitor {
                 client.say(&status::answer::done("help", commands));
             }
             ("ping", _) => client.say(&status::answer::done("ping", "pong")),
-            ("status", _) => client.say(&status::answer::status(&self.sight.document())),
-            ("health", _) => client.say(&status::answer::health(&self.sight.document().health)),
+            ("status", _) => client.say(&self.answers().status),
+            ("health", _) => client.say(&self.answers().health),
             ("reload", Rights::Command) => self.command(id, client, Command::Reload),
             ("stop", Rights::Command) => self.command(id, client, Command::Stop),
             ("reload" | "stop", Rights::Ask) => {
@@ -225,7 +310,8 @@ impl Monitor {
         let number = self.next_command;
         self.next_command += 1;
         debug!(self.log, "command"; "command" => format!("{command:?}"), "peer" => client.peer());
-        if self.tell(&Plea::Command { number, command }) {
+        let may_wait = self.waiting.len() < self.clients.may_wait();
+        if may_wait && self.tell(&Plea::Command { number, command }) {
             self.waiting.insert(number, id);
             client.wait();
         } else {
@@ -252,17 +338,19 @@ impl Monitor {
         }
     }
 
+    /// What the client asked meanwhile comes next, and its end may have come: it is heard again.
     fn pass_on(&mut self, answer: Answer) {
         let Some(id) = self.waiting.remove(&answer.number) else { return };
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(id) else { return };
         client.say(&match &answer.result {
             Ok(()) => "{\"ok\":true}\n".to_owned(),
             Err((code, message)) => status::answer::refused(code, message),
         });
-        client.write();
+        self.again.insert(id);
     }
 }
 
+#[derive(Default)]
 struct Ready {
     listeners: [bool; 2],
     clients: Vec<u64>,

@@ -56,8 +56,13 @@ impl Sight {
         }
     }
 
+    /// How long it may be until the next look, in milliseconds.
+    pub(crate) fn next_look(&self) -> u64 {
+        if self.is_busy() || self.folders.is_counting() { crate::LOOK } else { crate::LOOK_IDLE }
+    }
+
     /// Whether a delta is active.
-    pub(crate) fn is_busy(&self) -> bool {
+    fn is_busy(&self) -> bool {
         self.board.parent().claim() != 0
     }
 
@@ -67,8 +72,9 @@ impl Sight {
         let now = now_ms();
         self.board.monitor().set_heartbeat(now);
         if now >= self.next_verdict {
-            self.next_verdict = now + crate::LOOK_IDLE;
             self.document();
+            let rest = if self.folders.is_counting() { crate::LOOK } else { crate::LOOK_IDLE };
+            self.next_verdict = now + rest;
         }
         let totals = self.board.totals();
         let claim = self.board.parent().claim();

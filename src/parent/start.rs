@@ -88,6 +88,7 @@ impl Parent {
         sys::threads().map_err(|e| {
             wrong(1, format!("/proc/self/task: {e}: threads cannot be counted; mount /proc"))
         })?;
+        sys::limits::raise_open_files(); // two descriptors for each child, and those inherit it
         let lock = lock(&spool)?;
         spool.prove().map_err(|e| wrong(78, e.to_string()))?;
         let sink = sink(&config)?;

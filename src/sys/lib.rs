@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod files;
 mod fork;
+pub mod limits;
 pub mod notify;
 mod poll;
 mod shared;

@@ -7,6 +7,7 @@ mod common;
 
 mod ask;
 mod bad_input;
+mod clients;
 mod deaths;
 mod deliver;
 mod feed;
