@@ -9,9 +9,11 @@ use spool::{Settled, Spool};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tempfile::TempDir;
 
 use crate::cli::{Cli, Feed};
 use crate::{CONFIG, Trouble, deliver, load};
@@ -37,7 +39,7 @@ pub(crate) fn feed(cli: &Cli, what: &Feed) -> Result<ExitCode, Trouble> {
     }
     let names = inputs.iter().map(|input| input.name.clone()).collect();
     let outcome = deliver(Options { config, feed: Some(names) })?;
-    summary(&outcome, &inputs, &spool)
+    summary(&outcome, &inputs, &spool, dir)
 }
 
 /// From the file, or from `--url` and `--collection` alone.
@@ -60,7 +62,10 @@ fn configuration(cli: &Cli, what: &Feed) -> Result<Config, Trouble> {
     Ok(config)
 }
 
-/// Each input with a name of its own.
+/// Longer a name is cut, in bytes: with what comes behind it, it must be a file's name.
+const LONGEST: usize = 200;
+
+/// Each input with a name of its own, such as no claim has to change: results are known by it.
 fn name(files: &[PathBuf]) -> Result<Vec<Input>, Trouble> {
     let mut used = HashSet::new();
     let mut inputs = Vec::new();
@@ -79,10 +84,16 @@ fn name(files: &[PathBuf]) -> Result<Vec<Input>, Trouble> {
             let message = "this version does not read compressed deltas: decompress it, and feed -";
             return Err(Trouble::new(1, format!("{}: {message}", path.display())));
         }
-        let mut name = base.to_os_string();
+        // A hidden name could be one of the spool's own.
+        let mut base =
+            OsStr::from_bytes(&base.as_bytes()[..base.len().min(LONGEST)]).to_os_string();
+        if base.as_bytes().starts_with(b".") {
+            base = [OsStr::new("_"), &base].into_iter().collect();
+        }
+        let mut name = base.clone();
         let mut n = 2;
         while !used.insert(name.clone()) {
-            name = base.to_os_string();
+            name = base.clone();
             name.push(format!("~{n}"));
             n += 1;
         }
@@ -102,53 +113,172 @@ fn hand_over(input: &Input, incoming: &Path) -> Result<(), Trouble> {
     done.map_err(|e| Trouble::new(1, format!("{}: {e}", input.path.display())))
 }
 
-fn summary(outcome: &Outcome, inputs: &[Input], spool: &Spool) -> Result<ExitCode, Trouble> {
+/// Says what became of each input, after its rejects are safe. What cannot be copied stays where it
+/// is: for standard input there is no other copy.
+fn summary(
+    outcome: &Outcome,
+    inputs: &[Input],
+    spool: &Spool,
+    dir: TempDir,
+) -> Result<ExitCode, Trouble> {
+    let mut faults = Vec::new();
+    let mut lines = Vec::new();
+    let mut delivered = 0;
     let mut well = outcome.code == 0;
-    for (settlement, input) in outcome.settled.iter().zip(inputs) {
-        let Settlement { settled, sums, reason, .. } = settlement;
-        let what = match settled {
-            Settled::Done => String::new(),
-            Settled::Failed => format!(" FAILED: {},", reason.as_deref().unwrap_or("unknown")),
+    for input in inputs {
+        let path = input.path.display();
+        // An input that was gone when its turn came was passed over: places mean nothing.
+        let Some(settlement) = outcome.settled.iter().find(|s| s.name == input.name) else {
+            lines.push(format!("{path}: not delivered{}", why_not(input)));
+            continue;
         };
-        let mut line = format!(
-            "{}:{what} {} lines, {} documents, {} deletes, {} rejected",
-            input.path.display(),
-            sums.lines,
-            sums.docs,
-            sums.deletes,
-            sums.rejected
-        );
-        if sums.rejected > 0 {
-            line += &format!(": see {}", keep_rejects(spool, &settlement.name, input)?.display());
-        }
-        println!("{line}");
-        well &= *settled == Settled::Done && sums.rejected == 0;
+        delivered += 1;
+        well &= settlement.settled == Settled::Done && settlement.sums.rejected == 0;
+        let kept = match settlement.sums.rejected {
+            0 => None,
+            _ => keep_rejects(spool, input).map_err(|fault| faults.push(fault)).ok(),
+        };
+        lines.push(line(settlement, input, kept.as_deref()));
     }
-    if let Some(reason) = &outcome.reason {
-        return Err(Trouble::new(1, reason.clone()));
+    if !faults.is_empty() {
+        let kept = dir.keep().join("rejected");
+        faults.push(format!("the rejects are kept in {}", kept.display()));
     }
-    if outcome.settled.len() < inputs.len() {
-        let (done, all) = (outcome.settled.len(), inputs.len());
-        return Err(Trouble::new(
-            1,
-            format!("stopped: {done} of {all} files delivered; feed them again"),
-        ));
+    if let Err(e) = say(&lines) {
+        faults.push(format!("cannot write the summary: {e}"));
     }
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    faults.extend(outcome.reason.clone());
+    if outcome.reason.is_none() && delivered < inputs.len() {
+        let all = inputs.len();
+        faults.push(format!("stopped: {delivered} of {all} files delivered; feed them again"));
+    }
+    match faults.is_empty() {
+        true if well => Ok(ExitCode::SUCCESS),
+        true => Ok(ExitCode::FAILURE),
+        false => Err(Trouble::new(1, faults.join("\nsolr-updater: "))),
+    }
 }
 
-/// Puts the rejects beside the input: `FILE.rejected.jsonl`.
-fn keep_rejects(spool: &Spool, delta: &OsStr, input: &Input) -> Result<PathBuf, Trouble> {
+fn why_not(input: &Input) -> String {
+    match std::fs::metadata(&input.path) {
+        Err(e) if input.path != Path::new("-") => format!(": {e}"),
+        _ => String::new(),
+    }
+}
+
+/// One input's line of the summary.
+fn line(settlement: &Settlement, input: &Input, rejects: Option<&Path>) -> String {
+    let Settlement { settled, sums, reason, .. } = settlement;
+    let what = match settled {
+        Settled::Done => String::new(),
+        Settled::Failed => format!(" FAILED: {},", reason.as_deref().unwrap_or("unknown")),
+    };
+    let see = rejects.map(|path| format!(": see {}", path.display())).unwrap_or_default();
+    format!(
+        "{}:{what} {} lines, {} documents, {} deletes, {} rejected{see}",
+        input.path.display(),
+        sums.lines,
+        sums.docs,
+        sums.deletes,
+        sums.rejected
+    )
+}
+
+/// Not `println!`: whoever reads may be gone, or the disk full.
+fn say(lines: &[String]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    for line in lines {
+        writeln!(stdout, "{line}")?;
+    }
+    stdout.flush()
+}
+
+/// Puts the rejects beside the input: `FILE.rejected.jsonl`, whole or not at all.
+fn keep_rejects(spool: &Spool, input: &Input) -> Result<PathBuf, String> {
     let beside = if input.path == Path::new("-") { Path::new("stdin") } else { &input.path };
     let mut to = beside.as_os_str().to_os_string();
     to.push(".rejected.jsonl");
     let to = PathBuf::from(to);
-    let from = spool.rejected_file(delta);
-    std::fs::copy(&from, &to).map_err(|e| {
-        Trouble::new(
-            1,
-            format!("{}: cannot write the rejects: {e}: feed again, elsewhere", to.display()),
-        )
+    // Two feeds at a time do not write into one another's.
+    let hidden = to.with_file_name(format!(".solr-updater-feed-{}", std::process::id()));
+    let copy = || -> io::Result<()> {
+        let mut from = File::open(spool.rejected_file(&input.name))?;
+        let mut file = File::create(&hidden)?;
+        io::copy(&mut from, &mut file)?;
+        file.sync_all()?;
+        std::fs::rename(&hidden, &to)
+    };
+    copy().map_err(|e| {
+        let _ = std::fs::remove_file(&hidden); // it may not even be there
+        format!("{}: cannot write the rejects: {e}", to.display())
     })?;
     Ok(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_known_by_name_though_an_input_was_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let spool = Spool::at(dir.path());
+        spool.prepare().unwrap();
+        let files = ["a.jsonl", "b.jsonl", "c.jsonl"].map(|name| home.path().join(name));
+        files.iter().for_each(|file| std::fs::write(file, "{}\n").unwrap());
+        let inputs = name(&files).ok().unwrap();
+        std::fs::remove_file(&files[1]).unwrap();
+        std::fs::write(spool.rejected_file(&inputs[2].name), "of c\n").unwrap();
+        let settlement = |input: &Input| Settlement {
+            name: input.name.clone(),
+            settled: Settled::Done,
+            sums: Default::default(),
+            reason: None,
+        };
+        let mut settled = vec![settlement(&inputs[0]), settlement(&inputs[2])];
+        settled[1].sums.rejected = 1;
+        let outcome = Outcome { code: 0, reason: None, settled };
+        let trouble = summary(&outcome, &inputs, &spool, dir).unwrap_err();
+        assert_eq!(trouble.code, 1);
+        assert!(trouble.message.contains("2 of 3 files delivered"), "{}", trouble.message);
+        assert!(why_not(&inputs[1]).contains("No such file"));
+        let rejects = |name: &str| std::fs::read_to_string(home.path().join(name)).ok();
+        assert_eq!(rejects("c.jsonl.rejected.jsonl").unwrap(), "of c\n");
+        assert_eq!(rejects("b.jsonl.rejected.jsonl"), None);
+        assert!(!spool.dir().exists(), "all is safe, and nothing is left");
+    }
+
+    #[test]
+    fn a_claim_renames_no_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = |end: &str| format!("{}{end}", "x".repeat(250));
+        let names = [
+            "a.jsonl",
+            "other/a.jsonl",
+            "third/a.jsonl",
+            "a~2.jsonl",
+            "a.jsonl~2",
+            ".claim-1",
+            ".last-claim",
+            &long("1"),
+            &long("2"),
+        ];
+        let files: Vec<PathBuf> = names.iter().map(|name| dir.path().join(name)).collect();
+        for file in &files {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "{}\n").unwrap();
+        }
+        let spool = Spool::at(&dir.path().join("spool")).with_links();
+        spool.prepare().unwrap();
+        let inputs = name(&files).ok().unwrap();
+        for input in &inputs {
+            hand_over(input, &spool.incoming()).ok().unwrap();
+        }
+        for input in &inputs {
+            let claim = spool.claim(&input.name, 2, 0).unwrap();
+            assert_eq!(claim.name, input.name);
+            assert_eq!(spool.settle(&claim, Settled::Done).unwrap(), input.name);
+        }
+    }
 }

@@ -82,6 +82,12 @@ pub enum Report {
         /// Lines, documents, deletes, skipped and rejected lines of all its shares.
         sums: Sums,
     },
+    /// What [`Order::Finish`] asked for is not done: the delta is longer than what its shares have
+    /// read. All of them must be dealt again.
+    Grown {
+        /// The delta's claim number.
+        claim: u64,
+    },
 }
 
 /// What became of a delta's lines.
@@ -208,6 +214,7 @@ impl Message for Report {
                 .number(sums.skipped)
                 .number(sums.rejected)
                 .done(),
+            Report::Grown { claim } => Writer::new(b'g').number(*claim).done(),
         }
     }
 
@@ -230,6 +237,7 @@ impl Message for Report {
                     rejected: r.number()?,
                 },
             },
+            b'g' => Report::Grown { claim: r.number()? },
             _ => return Err(Garbled),
         };
         r.end(report)
@@ -314,6 +322,7 @@ mod tests {
         there_and_back(Report::ShareFailed { claim: 7, share: 1, reason: "gone".into() });
         let sums = Sums { lines: 5, docs: 4, deletes: 3, skipped: 2, rejected: 1 };
         there_and_back(Report::Finished { claim: 7, sums });
+        there_and_back(Report::Grown { claim: 7 });
         there_and_back(Plea::Ready);
         there_and_back(Plea::Refused("no".into()));
         there_and_back(Plea::Command { number: 9, command: Command::Reload });

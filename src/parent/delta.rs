@@ -105,6 +105,17 @@ impl Delta {
         self.look();
     }
 
+    /// `child`, who was to finish it, says that it has grown: every share must be read again.
+    /// Believed only of the one that is at it.
+    pub(crate) fn grown(&mut self, child: ChildId) -> bool {
+        if self.finish != Finish::Held(child) || self.failed.is_some() {
+            return false;
+        }
+        self.shares.fill(Share::Waiting);
+        self.finish = Finish::NotYet;
+        true
+    }
+
     fn look(&mut self) {
         let all_in = self.shares.iter().all(|s| *s == Share::In);
         let given_up = self.failed.is_some() && self.holders().is_empty();
@@ -150,6 +161,35 @@ mod tests {
         delta.set_finish(Finish::Held(10));
         delta.gone(10);
         assert_eq!(delta.finish(), Finish::Waiting);
+    }
+
+    #[test]
+    fn a_delta_that_has_grown_is_dealt_again() {
+        let mut delta = Delta::new(1, 2);
+        delta.deal(0, 10);
+        delta.deal(1, 11);
+        assert!(!delta.grown(10), "said before it was to be finished");
+        assert!(delta.share_in(0, 10) && delta.share_in(1, 11));
+        assert!(!delta.grown(10), "nobody is at it");
+        delta.set_finish(Finish::Held(10));
+        assert!(!delta.grown(11), "said by one that is not at it");
+        assert!(delta.grown(10));
+        assert_eq!((delta.waiting(), delta.finish()), (vec![0, 1], Finish::NotYet));
+        assert!(!delta.grown(10), "said twice");
+        delta.deal(0, 10);
+        delta.deal(1, 11);
+        assert!(delta.share_in(1, 11) && delta.share_in(0, 10));
+        assert_eq!(delta.finish(), Finish::Waiting);
+    }
+
+    #[test]
+    fn a_delta_given_up_is_not_dealt_again_whatever_is_said() {
+        let mut delta = Delta::new(1, 1);
+        delta.deal(0, 10);
+        assert!(delta.share_failed(0, 10, "torn".into()));
+        delta.set_finish(Finish::Held(10));
+        assert!(!delta.grown(10));
+        assert_eq!(delta.finish(), Finish::Held(10));
     }
 
     #[test]

@@ -465,6 +465,10 @@ impl Machine {
             Report::Finished { claim, sums } if fits(&self.delta, claim) => {
                 self.finished(child, sums, now)
             }
+            Report::Grown { claim } => {
+                let delta = self.delta.as_mut().filter(|d| d.claim == claim);
+                delta.is_some_and(|d| d.grown(child))
+            }
             Report::ShareFailed { .. } | Report::Finished { .. } => false,
         };
         match self.children.get_mut(&child) {

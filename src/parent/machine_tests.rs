@@ -138,6 +138,18 @@ impl World {
         }
     }
 
+    /// A finisher finds that the delta has grown.
+    fn grow(&mut self, child: ChildId) {
+        if let Some(Order::Finish(finish)) = self.work.get(&child) {
+            let report = Report::Grown { claim: finish.claim };
+            let given_up = finish.failed;
+            if !given_up {
+                self.work.remove(&child);
+                self.step(Event::Report { child, report });
+            }
+        }
+    }
+
     fn worker(&self, slot: u32) -> ChildId {
         self.machine.slots().worker(slot).expect("somebody sits there")
     }
@@ -400,6 +412,7 @@ fn whatever_dies_whenever_every_delta_is_settled_and_the_daemon_ends() {
                 (3, _) => world.leavers_leave(),
                 (4 | 5, Some(child)) => world.say_ready(child),
                 (6..=8, Some(child)) => world.work(child),
+                (9, Some(child)) => world.grow(child),
                 _ => world.step(Event::Time),
             }
             world_answers(&mut world, &mut dice, &mut claim);

@@ -180,6 +180,10 @@ impl Desk {
                     let claim = finish.claim();
                     self.end_with(Report::Finished { claim, sums });
                 }
+                FinishTurn::Grown => {
+                    let claim = finish.claim();
+                    self.end_with(Report::Grown { claim });
+                }
             },
         }
         Next::Now

@@ -253,6 +253,44 @@ fn a_delta_that_grows_while_it_is_delivered_is_delivered_whole_or_fails() {
 }
 
 #[test]
+fn what_is_appended_when_a_share_is_in_is_delivered_and_every_reject_told_once() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.spool.settle = Duration::from_millis(50);
+    let office = Office::new(config);
+    let text = lines(900, |i| match i % 100 {
+        17 | 18 => "no JSON".into(),
+        _ => format!(r#"{{"id":"d{i}"}}"#),
+    });
+    // The half of a line, which is the last of share 0 and for now no JSON, is among the first.
+    let before = text.match_indices('\n').nth(799).unwrap().0 + 4;
+    office.delta("x.jsonl", &text[..before]);
+    let worker = office.hire(0);
+    worker.deal(0, 2, "x.jsonl");
+    worker.done(0);
+    office.delta("x.jsonl", &text);
+    worker.deal(1, 2, "x.jsonl");
+    worker.done(1);
+    let order = orders::Finish { claim: 7, of: 2, name: "x.jsonl".into(), failed: false };
+    worker.order(Order::Finish(order));
+    assert_eq!(worker.report(), Report::Grown { claim: 7 });
+    for share in 0..2 {
+        worker.deal(share, 2, "x.jsonl");
+        worker.done(share);
+    }
+    let sums = worker.finish(2, "x.jsonl", false);
+    let expected = orders::Sums { lines: 900, docs: 882, rejected: 18, ..Default::default() };
+    assert_eq!(sums, expected);
+    assert_eq!(solr.ids().len(), 882);
+    let numbers: Vec<u64> =
+        office.rejected("x.jsonl").iter().map(|r| r["line"].as_u64().unwrap()).collect();
+    let told: Vec<u64> = (0..900).filter(|i| matches!(i % 100, 17 | 18)).map(|i| i + 1).collect();
+    assert_eq!(numbers, told);
+    assert_eq!(office.board.totals().lines, 900);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
 fn a_worker_that_leaves_loses_nothing_and_the_next_goes_on_from_its_checkpoint() {
     let solr = FakeSolr::start();
     let mut config = config(&[&solr.url]);

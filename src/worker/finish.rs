@@ -1,11 +1,18 @@
 //! The last thing for a delta before the parent settles it: a hard commit if the configuration
-//! says so, its sums, its rejects merged into `rejected/`, and `done/` pruned.
+//! says so, a last look at its size, its sums, its rejects merged into `rejected/`, and `done/`
+//! pruned.
+//!
+//! A share sees to it that it has read to the end, but only as long as it is open. What a producer
+//! appends after that is found here: every byte of a delta belongs to one line and every line to one
+//! share, so the bytes that the shares have counted are the size of what was delivered. If there is
+//! more, the delta is not settled: once it stands still, all its shares are read anew.
 //!
 //! All of it may be done again: a worker that dies or leaves in the middle reports nothing, and the
 //! parent has another one begin anew.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use orders::Sums;
@@ -13,7 +20,7 @@ use scoreboard::Counts;
 use slog::{info, warn};
 use spool::{Checkpoint, Identity};
 
-use crate::hold::Hold;
+use crate::hold::{Hold, is_the_deltas};
 use crate::merge::Merge;
 use crate::post::Job;
 use crate::posts::Posts;
@@ -24,6 +31,10 @@ pub(crate) struct Finish {
     order: orders::Finish,
     step: Step,
     sums: Sums,
+    /// Bytes that the shares have read between them.
+    read: u64,
+    /// It was told that the delta was taken away.
+    is_gone: bool,
     hold: Hold,
 }
 
@@ -34,6 +45,11 @@ enum Step {
     /// Sums and reject files are to be looked at.
     Gather,
     Merging(Merge),
+    /// The delta has grown to this size, and stands still at this time if it does not grow again.
+    Growing {
+        size: u64,
+        until: u64,
+    },
     Done,
 }
 
@@ -43,12 +59,15 @@ pub(crate) enum FinishTurn {
     Again,
     Wait(Duration),
     Done(Sums),
+    /// The delta is longer than what its shares have read. They begin anew.
+    Grown,
 }
 
 impl Finish {
     pub(crate) fn new(order: orders::Finish, shop: &Shop) -> Finish {
-        let hold = Hold::new("cannot write into rejected/", &shop.config.retry, &shop.log);
-        Finish { order, step: Step::Begin, sums: Sums::default(), hold }
+        let hold = Hold::new("cannot finish the delta", &shop.config.retry, &shop.log);
+        let (step, sums) = (Step::Begin, Sums::default());
+        Finish { order, step, sums, read: 0, is_gone: false, hold }
     }
 
     pub(crate) fn claim(&self) -> u64 {
@@ -67,7 +86,7 @@ impl Finish {
         if let Some(left) = self.hold.left(now) {
             return FinishTurn::Wait(left);
         }
-        match self.step(shop, posts) {
+        match self.step(shop, posts, now) {
             Ok(turn) => turn,
             Err(e) => {
                 self.hold.failed(&e, now);
@@ -77,7 +96,7 @@ impl Finish {
         }
     }
 
-    fn step(&mut self, shop: &Shop, posts: &mut Posts) -> io::Result<FinishTurn> {
+    fn step(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> io::Result<FinishTurn> {
         match std::mem::replace(&mut self.step, Step::Gather) {
             Step::Begin => {
                 if !self.order.failed && shop.config.solr.commit == config::Commit::Delta {
@@ -91,14 +110,22 @@ impl Finish {
                 Ok(FinishTurn::Wait(Duration::from_secs(1)))
             }
             Step::Gather => {
-                let files = self.gather(shop)?;
-                let beside = shop.spool.rejected().join(format!(".merging-{}", self.order.claim));
-                self.step = Step::Merging(Merge::begin(files, &beside)?);
+                let delta = self.look(shop)?;
+                let files = self.gather(delta.as_ref(), shop)?;
+                self.step = match delta.and_then(|delta| self.longer(&delta)) {
+                    Some(size) => self.grown(size, shop, now),
+                    None => Step::Merging(Merge::begin(files, &self.beside(shop))?),
+                };
                 Ok(FinishTurn::Again)
             }
             Step::Merging(mut merge) => {
                 if !merge.step()? {
                     self.step = Step::Merging(merge);
+                    return Ok(FinishTurn::Again);
+                }
+                // Once more: the merge may have taken its time, and now the rejects get their name.
+                if let Some(size) = self.look(shop)?.and_then(|delta| self.longer(&delta)) {
+                    self.step = self.grown(size, shop, now);
                     return Ok(FinishTurn::Again);
                 }
                 merge.finish(&shop.spool.rejected_file(&self.order.name))?;
@@ -107,18 +134,74 @@ impl Finish {
                 self.step = Step::Done;
                 Ok(FinishTurn::Done(self.sums))
             }
+            Step::Growing { size, until } => match self.look(shop)?.and_then(|d| self.longer(&d)) {
+                Some(longer) if longer == size && now >= until => {
+                    self.begin_anew(shop)?;
+                    Ok(FinishTurn::Grown)
+                }
+                Some(longer) => {
+                    let until = if longer == size { until } else { settled_by(shop, now) };
+                    self.step = Step::Growing { size: longer, until };
+                    Ok(FinishTurn::Wait(Duration::from_millis(until.saturating_sub(now))))
+                }
+                None => Ok(FinishTurn::Again), // cut short again, or taken away
+            },
             Step::Done => Ok(FinishTurn::Done(self.sums)),
         }
     }
 
+    /// Where rejects are merged before they have a name.
+    fn beside(&self, shop: &Shop) -> PathBuf {
+        shop.spool.rejected().join(format!(".merging-{}", self.order.claim))
+    }
+
+    /// The delta as it is now, if it can be looked at. One that is given up may be unreadable, and
+    /// any may have been taken away; what was rejected of it is kept.
+    fn look(&mut self, shop: &Shop) -> io::Result<Option<Metadata>> {
+        match shop.spool.open_delta(&self.order.name).and_then(|file| file.metadata()) {
+            Ok(delta) => Ok(Some(delta)),
+            Err(_) if self.order.failed => Ok(None),
+            Err(e) if is_the_deltas(&e) => {
+                if !std::mem::replace(&mut self.is_gone, true) {
+                    warn!(shop.log, "the delta was removed while it was delivered";
+                        "delta" => %self.order.name.to_string_lossy(), "error" => %e);
+                }
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The delta's size, if there is more of it than was read.
+    fn longer(&self, delta: &Metadata) -> Option<u64> {
+        let size = delta.len();
+        (!self.order.failed && size > self.read).then_some(size)
+    }
+
+    fn grown(&self, size: u64, shop: &Shop, now: u64) -> Step {
+        warn!(shop.log, "the delta has grown since it was read, it is read again: hand it over by rename";
+            "delta" => %self.order.name.to_string_lossy(), "bytes" => size, "read" => self.read);
+        Step::Growing { size, until: settled_by(shop, now) }
+    }
+
+    /// The shares are to be read from the beginning, whatever their checkpoints say (most speak of
+    /// another size, and would not be believed): what stays of these is what was counted, so that
+    /// it counts once. Their reject files are cut when they are opened.
+    fn begin_anew(&self, shop: &Shop) -> io::Result<()> {
+        remove(&self.beside(shop))?;
+        let Finish { order: orders::Finish { claim, of, .. }, .. } = *self;
+        for share in 0..of {
+            let path = shop.spool.checkpoint(claim, share);
+            if let Some(counts) = counts_at(&path)? {
+                let nobody = Identity { claim, share, of, inode: 0, size: 0 };
+                Checkpoint { counts, ..Checkpoint::default() }.save(&path, &nobody)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds up what the shares' checkpoints say, and opens their reject files.
-    fn gather(&mut self, shop: &Shop) -> io::Result<Vec<(File, u64)>> {
-        // One that is given up may be unreadable, or gone; what was rejected of it is kept.
-        let delta = match shop.spool.open_delta(&self.order.name).and_then(|file| file.metadata()) {
-            Ok(delta) => Some(delta),
-            Err(_) if self.order.failed => None,
-            Err(e) => return Err(e),
-        };
+    fn gather(&mut self, delta: Option<&Metadata>, shop: &Shop) -> io::Result<Vec<(File, u64)>> {
         let (mut sum, mut files) = (Counts::default(), Vec::new());
         for share in 0..self.order.of {
             let path = shop.spool.checkpoint(self.order.claim, share);
@@ -130,7 +213,7 @@ impl Finish {
                     "delta" => self.order.name.to_string_lossy().as_ref(), "share" => share)
                 }
             }
-            let counted = match &delta {
+            let counted = match delta {
                 Some(delta) => {
                     let identity = Identity::of(self.order.claim, share, self.order.of, delta);
                     Checkpoint::load(&path, &identity)?.map_or(u64::MAX, |c| c.rejects)
@@ -150,11 +233,25 @@ impl Finish {
             skipped: sum.skipped,
             rejected: sum.rejected,
         };
+        self.read = sum.bytes_read;
         Ok(files)
     }
 }
 
-fn counts_at(checkpoint: &std::path::Path) -> io::Result<Option<Counts>> {
+/// When a delta that grew just now has stood still for long enough.
+fn settled_by(shop: &Shop, now: u64) -> u64 {
+    now + shop.config.spool.settle.as_millis() as u64
+}
+
+fn remove(path: &std::path::Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// What a share has counted, as its last checkpoint says, whether that may be taken up or not.
+pub(crate) fn counts_at(checkpoint: &std::path::Path) -> io::Result<Option<Counts>> {
     match Checkpoint::counts_at(checkpoint) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other,

@@ -39,6 +39,7 @@ mod wire;
 mod fake_solr;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use orders::{Message, Report};
 use slog::{Logger, debug, error};
@@ -83,6 +84,10 @@ pub enum Patience {
     /// It refuses to work, and says why: somebody at a terminal waits for an answer.
     Feed,
 }
+
+/// A worker that somebody waits for probes Solr for so long. The parent kills one that is not ready
+/// after 30 s, and would never hear why.
+const PROBE: Duration = Duration::from_secs(20);
 
 /// A worker's whole life, from the fork to its exit code: 0 it left in order, 1 it could
 /// not begin (the parent has [`Report::Refused`]) or could not go on.
@@ -131,7 +136,7 @@ pub fn run(seat: Seat) -> i32 {
 fn settle_in(shop: &Shop, patience: Patience) -> Result<Posts, String> {
     let authorization = Authorization::read(&shop.config.solr)?;
     if patience == Patience::Feed {
-        probe::with(&shop.config, authorization.clone())?;
+        probe::with(&shop.config, authorization.clone(), Some(PROBE))?;
     }
     Posts::start(&shop.config, authorization, shop.cell, &shop.log)
         .map_err(|e| format!("cannot start {} post threads: {e}", shop.config.batch.in_flight))

@@ -191,9 +191,13 @@ impl Poster {
     }
 
     fn post(&self, url: &str, body: &[u8]) -> Result<Reply, Wait> {
-        self.cell.set_request_since(sys::clock::now_ms().max(1));
-        let reply = self.wire.post(url, body);
-        self.cell.set_request_since(0);
+        let reply = self.wire.look_up(url).and_then(|()| {
+            // Only now: from here on every wait is under solr.timeout, and a longer one is a hang.
+            self.cell.set_request_since(sys::clock::now_ms().max(1));
+            let reply = self.wire.post(url, body);
+            self.cell.set_request_since(0);
+            reply
+        });
         self.cell.set_posts(self.cell.posts() + 1);
         self.cell.set_bytes_posted(self.cell.bytes_posted() + body.len() as u64);
         reply

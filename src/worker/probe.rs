@@ -1,6 +1,8 @@
 //! The probe: an update without documents, posted to see whether Solr could be fed. It changes
 //! nothing there.
 
+use std::time::{Duration, Instant};
+
 use config::Config;
 use scoreboard::Trouble;
 
@@ -9,18 +11,35 @@ use crate::receipt::{Verdict, Wait, judge_plain};
 use crate::secrets::Authorization;
 use crate::wire::Wire;
 
+/// However little time is left, a seed has so much.
+const LEAST: Duration = Duration::from_millis(100);
+
 /// Sees whether an update would be taken: some seed answers, has the collection, and takes the
 /// credentials. It tries each seed once and waits no longer than the configured times; else it
 /// says why, in one line with the URL and the remedy. It starts no thread.
 pub fn probe(config: &Config) -> Result<(), String> {
-    with(config, Authorization::read(&config.solr)?)
+    with(config, Authorization::read(&config.solr)?, None)
 }
 
-pub(crate) fn with(config: &Config, authorization: Option<Authorization>) -> Result<(), String> {
+/// The same, in `most` all in all if that is given: no seed waits for more than its part of what is
+/// left.
+pub(crate) fn with(
+    config: &Config,
+    authorization: Option<Authorization>,
+    most: Option<Duration>,
+) -> Result<(), String> {
     let lane = Lane::new(&config.solr, slog::Logger::root(slog::Discard, slog::o!()));
-    let wire = Wire::new(&config.solr, authorization);
+    let begin = Instant::now();
     let mut reasons = Vec::new();
     for seed in 0..lane.seeds() {
+        let mut solr = config.solr.clone();
+        if let Some(most) = most {
+            let left = most.saturating_sub(begin.elapsed()) / (lane.seeds() - seed) as u32;
+            let left = left.max(LEAST);
+            solr.timeout = solr.timeout.min(left);
+            solr.connect_timeout = solr.connect_timeout.min(left);
+        }
+        let wire = Wire::new(&solr, authorization.clone());
         let verdict = match wire.post(lane.url(seed, Request::Probe), b"[]") {
             Ok(reply) => judge_plain(&reply),
             Err(wait) => Verdict::Wait(wait),

@@ -44,3 +44,18 @@ fn what_is_wrong_is_told_with_place_and_remedy() {
         assert_eq!(probe(&config(&[&gone, &solr.url])), Err(why));
     }
 }
+
+#[test]
+fn a_solr_that_accepts_and_does_not_answer_is_told_in_time() {
+    let solr = FakeSolr::start();
+    solr.lock().always = Some(Play::Silence(Duration::from_secs(5)));
+    let config = config(&[&solr.url, &solr.url.replace("127.0.0.1", "localhost")]);
+    let begin = Instant::now();
+    let error = with(&config, None, Some(Duration::from_millis(600))).unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert_eq!(
+        error,
+        format!("{}: no answer in time; start Solr there, or set solr.urls", solr.url)
+    );
+    assert_eq!(solr.lock().requests.len(), 2, "every seed had its turn");
+}

@@ -15,6 +15,7 @@ use spool::{Checkpoint, Identity, Spool};
 
 use crate::batch::{Batch, Outcome};
 use crate::convert::{Converted, Converter};
+use crate::finish::counts_at;
 use crate::hold::{Hold, is_the_deltas};
 use crate::limit;
 use crate::lines::{Found, Grown, Lines, Place};
@@ -111,6 +112,7 @@ impl Share {
         let (mark, ever_saved, rejects) =
             take_up(&checkpoint_path, &identity, &shop.spool.rejects(order.claim, order.share))
                 .map_err(Unopened::Machine)?;
+        let counted = counts_at(&checkpoint_path).map_err(Unopened::Machine)?.unwrap_or_default();
         let lines = Lines::new(
             file,
             (order.share, order.of),
@@ -121,7 +123,7 @@ impl Share {
         .map_err(at_fault)?;
         let tally = shop.cell.tally();
         let (claim, share) = (order.claim, order.share.into());
-        let known = shop.board.known(claim, share).zip(mark.counts, u64::max);
+        let known = shop.board.known(claim, share).zip(counted, u64::max);
         shop.cell.publish(&tally.begin(claim, share, mark.offset, known));
         if mark.offset > 0 {
             info!(shop.log, "share taken up again"; "delta" => &delta, "share" => order.share,

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ureq::http::Uri;
@@ -31,6 +31,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Connections of one thread.
 pub(crate) struct Wire {
     agent: Agent,
+    names: Names,
     authorization: Option<Authorization>,
 }
 
@@ -48,8 +49,17 @@ impl Wire {
             .max_idle_age(Duration::from_secs(60))
             .user_agent(AutoHeaderValue::from(concat!("solr-updater/", env!("CARGO_PKG_VERSION"))))
             .build();
-        let agent = Agent::with_parts(config, DefaultConnector::default(), Names::default());
-        Wire { agent, authorization }
+        let names = Names::default();
+        let agent = Agent::with_parts(config, DefaultConnector::default(), names.clone());
+        Wire { agent, names, authorization }
+    }
+
+    /// Looks the URL's host up, so that a post that follows finds it known. No timeout of ours
+    /// bounds a name server's: this must not count as waiting for Solr. An error says why there is
+    /// no address.
+    pub(crate) fn look_up(&self, url: &str) -> Result<(), Wait> {
+        let uri: Uri = url.parse().map_err(|e| Wait::standing(format!("{e}")))?;
+        self.names.addresses(&uri).map(drop).map_err(|e| Wait::passing(in_words(&e)))
     }
 
     /// Posts a JSON body. An error says why there was no answer.
@@ -102,12 +112,23 @@ fn in_words(error: &ureq::Error) -> String {
 
 /// Host names and their addresses, looked up in the calling thread and kept for a minute. Where the
 /// look-up fails, what was known before serves on: a name server's trouble is not Solr's.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Names {
-    known: Mutex<HashMap<String, (Instant, Vec<SocketAddr>)>>,
+    known: Arc<Mutex<Known>>,
 }
 
+/// By host and port: since when, and what.
+type Known = HashMap<String, (Instant, Vec<SocketAddr>)>;
+
 impl Names {
+    fn addresses(&self, uri: &Uri) -> Result<Vec<SocketAddr>, ureq::Error> {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return Err(ureq::Error::HostNotFound);
+        };
+        let host = DefaultResolver::host_and_port(scheme, authority);
+        self.look_up(host.ok_or(ureq::Error::HostNotFound)?)
+    }
+
     fn look_up(&self, host: String) -> Result<Vec<SocketAddr>, ureq::Error> {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
         match known.get(&host) {
@@ -125,8 +146,11 @@ impl Names {
                 known.insert(host, (Instant::now(), addresses.clone()));
                 Ok(addresses)
             }
-            Err(e) => match known.get(&host) {
-                Some((_, addresses)) => Ok(addresses.clone()),
+            Err(e) => match known.get_mut(&host) {
+                Some((since, addresses)) => {
+                    *since = Instant::now(); // it is not asked again for each post
+                    Ok(addresses.clone())
+                }
                 None => Err(e.into()),
             },
         }
@@ -140,12 +164,8 @@ impl Resolver for Names {
         _: &ureq::config::Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-            return Err(ureq::Error::HostNotFound);
-        };
-        let host = DefaultResolver::host_and_port(scheme, authority);
         let mut addresses = self.empty();
-        for address in self.look_up(host.ok_or(ureq::Error::HostNotFound)?)?.into_iter().take(16) {
+        for address in self.addresses(uri)?.into_iter().take(16) {
             addresses.push(address);
         }
         match addresses.is_empty() {

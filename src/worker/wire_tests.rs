@@ -85,6 +85,8 @@ fn names_are_kept_and_serve_on_when_the_look_up_fails() {
     known.insert("host.invalid:1".into(), (long_ago, addresses.clone()));
     drop(known);
     assert_eq!(names.look_up("host.invalid:1".into()).unwrap(), addresses);
+    // A name server that fails slowly is not asked again for each post.
+    assert!(names.known.lock().unwrap()["host.invalid:1"].0.elapsed() < NAMES_LAST);
     assert!(names.look_up("host.invalid:2".into()).is_err());
 }
 
@@ -124,4 +126,17 @@ fn ureq_starts_no_thread() {
     over.store(true, SeqCst);
     watcher.join().unwrap();
     assert_eq!((most.load(SeqCst), before), (before, before));
+}
+
+#[test]
+fn what_was_looked_up_is_known_when_it_is_posted() {
+    let solr = FakeSolr::start();
+    let wire = wire(|_| {});
+    let url = solr.url.replace("127.0.0.1", "localhost");
+    wire.look_up(&url).unwrap();
+    let known = |wire: &Wire| wire.names.known.lock().unwrap().values().next().unwrap().0;
+    let since = known(&wire);
+    post(&wire, &url).unwrap();
+    assert_eq!(known(&wire), since, "the post did not look it up again");
+    assert!(wire.look_up("http://host.invalid:8983/solr").unwrap_err().reason.contains("lookup"));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{Daemon, Delta, FakeSolr, Mode, Site, assert_same};
+use crate::common::{Daemon, Delta, FakeSolr, Mode, Site, assert_same, wait_for};
 
 #[test]
 fn a_delta_by_rename_is_delivered_settled_and_moved_to_done() {
@@ -159,6 +159,66 @@ fn what_is_no_delta_is_never_read_but_left_and_counted() {
     assert_eq!(status["spool"]["incoming"]["files"], 0);
     assert_eq!(solr.order(), ["z"]);
     assert_eq!(site.names("incoming").len(), 5, "they are left");
+    daemon.stop();
+}
+
+#[test]
+fn what_is_appended_when_a_share_is_in_is_delivered_too() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    site.configure("spool.settle = '200ms'");
+    let daemon = Daemon::start(&site);
+    let mut delta = Delta::default();
+    for n in 0..900 {
+        match n % 100 {
+            17 | 18 => delta.line("no JSON"),
+            _ => delta.doc(json!({"id": n.to_string()})),
+        };
+    }
+    let first = delta.text.match_indices('\n').nth(799).unwrap().0 + 1;
+    let workers = daemon.workers();
+    workers[1].freeze();
+    let hidden = site.spool("incoming").join(".x.jsonl");
+    let mut file = std::fs::File::create(&hidden).unwrap();
+    file.write_all(&delta.text.as_bytes()[..first]).unwrap();
+    std::fs::rename(&hidden, site.spool("incoming/x.jsonl")).unwrap(); // and the writer goes on
+    wait_for("one share is delivered", || solr.taken() == 392);
+    daemon.wait("and is in", |status| status["workers"][0]["state"] == "idle");
+    file.write_all(&delta.text.as_bytes()[first..]).unwrap();
+    workers[1].signal(nix::sys::signal::Signal::SIGCONT);
+
+    let status = daemon.wait("it is settled", |status| status["totals"]["deltas"] == 1);
+    assert_same(&solr.docs(), &delta.docs);
+    assert_eq!(std::fs::read_to_string(site.spool("done/x.jsonl")).unwrap(), delta.text);
+    let lines: Vec<u64> =
+        site.rejects("x.jsonl").iter().map(|r| r["line"].as_u64().unwrap()).collect();
+    let told: Vec<u64> = (0..900).filter(|n| matches!(n % 100, 17 | 18)).map(|n| n + 1).collect();
+    assert_eq!(lines, told);
+    let totals = ["lines", "docs", "rejected"].map(|n| status["totals"][n].as_u64());
+    assert_eq!(totals, [900, 882, 18].map(Some));
+    assert_eq!(daemon.workers(), workers, "nobody had to die for it");
+    daemon.stop();
+}
+
+#[test]
+fn a_delta_that_is_removed_while_it_is_delivered_blocks_nothing() {
+    let mut solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    let daemon = Daemon::start(&site);
+    site.hand_over("a.jsonl", "{\"id\":\"a\"}\n");
+    daemon.wait("a is settled", |status| status["totals"]["deltas"] == 1);
+    solr.turn(Mode::Stall);
+    let before = solr.requests();
+    site.hand_over("b.jsonl", "{\"id\":\"b\"}\n{\"id\":\"c\"}\n");
+    wait_for("both shares are under way", || solr.requests() >= before + 2);
+    std::fs::remove_file(site.spool("active/b.jsonl")).unwrap();
+    solr.turn(Mode::Up);
+    site.hand_over("d.jsonl", "{\"id\":\"d\"}\n");
+    daemon.wait("all are settled", |status| status["totals"]["deltas"] == 3);
+    assert_eq!(solr.docs().keys().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    assert_eq!(site.names("done"), ["a.jsonl", "d.jsonl"]);
+    let log = std::fs::read_to_string(site.log()).unwrap();
+    assert_eq!(log.matches("the delta was removed while it was delivered").count(), 1, "{log}");
     daemon.stop();
 }
 

@@ -164,3 +164,63 @@ fn a_killed_worker_of_a_feed_is_replaced_too() {
     assert_eq!(status.code(), Some(0));
     assert_same(&solr.docs(), &delta.docs);
 }
+
+#[test]
+fn an_input_that_is_gone_when_its_turn_comes_is_told_and_confuses_no_other() {
+    let solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(20)));
+    let site = Site::new(solr.url());
+    site.configure("batch.docs = 20");
+    std::fs::write(site.path("a.jsonl"), Delta::offers(0..2_000, 1).text).unwrap();
+    std::fs::write(site.path("b.jsonl"), "{\"id\":\"b\"}\n").unwrap();
+    std::fs::write(site.path("c.jsonl"), "{\"id\":\"c\"}\nno JSON\n").unwrap();
+    let mut command = site.command(&["feed", "a.jsonl", "b.jsonl", "c.jsonl"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("a is under way", || solr.taken() > 0);
+    std::fs::remove_file(site.path("b.jsonl")).unwrap();
+    let status = wait_for_some("it ends", || child.try_wait().unwrap());
+    let output = child.wait_with_output().unwrap();
+    let summary = String::from_utf8(output.stdout).unwrap();
+    let [a, b, c] = summary.lines().collect::<Vec<_>>()[..] else { panic!("{summary}") };
+    assert_eq!(a, "a.jsonl: 2000 lines, 2000 documents, 0 deletes, 0 rejected");
+    assert!(b.starts_with("b.jsonl: ") && b.contains("No such file or directory"), "{b}");
+    let expected = "2 lines, 1 documents, 0 deletes, 1 rejected: see c.jsonl.rejected.jsonl";
+    assert_eq!(c, format!("c.jsonl: {expected}"));
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(rejects(&site.path("c.jsonl.rejected.jsonl")).len(), 1);
+    assert!(!site.path("b.jsonl.rejected.jsonl").exists());
+    nothing_is_left(&site);
+}
+
+#[test]
+fn rejects_that_cannot_be_put_beside_the_input_are_kept_and_the_others_copied() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    for name in ["a.jsonl", "b.jsonl"] {
+        std::fs::write(site.path(name), "no JSON\n").unwrap();
+    }
+    std::fs::create_dir(site.path("a.jsonl.rejected.jsonl")).unwrap(); // in the way
+    let run = site.run(&["feed", "a.jsonl", "b.jsonl"]).code(1);
+    assert!(run.stderr.contains("a.jsonl.rejected.jsonl: cannot write the rejects"), "{run:?}");
+    assert_eq!(rejects(&site.path("b.jsonl.rejected.jsonl")).len(), 1);
+    assert_eq!(run.stdout.lines().count(), 2, "{run:?}");
+    let kept = run.stderr.lines().find_map(|line| line.split("the rejects are kept in ").nth(1));
+    let kept = Path::new(kept.expect("it says where")).join("a.jsonl.rejected.jsonl");
+    assert_eq!(rejects(&kept).len(), 1, "{}", kept.display());
+    let ours = std::fs::read_dir(site.path(".")).unwrap().map(|e| e.unwrap().file_name());
+    let left: Vec<_> = ours.filter(|name| name.to_string_lossy().starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_full_standard_output_costs_no_rejects_and_no_panic() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    std::fs::write(site.path("a.jsonl"), "no JSON\n").unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = site.command(&["feed", "a.jsonl"]).stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write the summary: No space left"), "{said}");
+    assert_eq!(rejects(&site.path("a.jsonl.rejected.jsonl")).len(), 1);
+    nothing_is_left(&site);
+}
