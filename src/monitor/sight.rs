@@ -317,8 +317,7 @@ impl Sight {
             let words = format!("the parent cannot use the spool: {error}");
             reasons.push(Reason::new(code::SPOOL, Severity::Critical, words));
         }
-        let cells = self.board.worker_cells().map(|cell| cell.log_dropped());
-        let dropped = cells.fold(parent.log_dropped(), u64::wrapping_add);
+        let dropped = self.board.log_dropped().load(std::sync::atomic::Ordering::Relaxed);
         if dropped != 0 {
             let words =
                 format!("{dropped} log lines lost: standard error or log.file takes no more");

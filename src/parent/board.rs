@@ -25,7 +25,6 @@ impl Parent {
         cell.set_deltas(self.counters.deltas);
         cell.set_reloads(self.counters.reloads);
         cell.set_reload_failures(self.counters.reload_failures);
-        cell.set_log_dropped(self.sink.dropped());
         cell.set_spool_error(self.producer.error() as u32 as u64);
         self.publish_delta();
         self.publish_slots();

@@ -57,7 +57,7 @@ impl Parent {
         let sink = match same_file {
             true if config.log.file.is_none() => Arc::clone(&self.sink),
             // Also opened anew where the name is the same: it may have been rotated.
-            _ => crate::start::sink(&config).map_err(|e| e.message)?,
+            _ => crate::start::sink(&config, self.board.log_dropped()).map_err(|e| e.message)?,
         };
         let log = logger(&config, Arc::clone(&sink));
         Ok(Candidate { config, log, sink })

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use sys::clock::{now_ms, wall_ms};
 use sys::{Signal, Signals};
@@ -53,13 +54,13 @@ pub(crate) fn ms(d: Duration) -> u64 {
 }
 
 /// Where the log goes.
-pub(crate) fn sink(config: &Config) -> Result<Arc<Sink>, StartError> {
+pub(crate) fn sink(config: &Config, dropped: &'static AtomicU64) -> Result<Arc<Sink>, StartError> {
     let sink = match &config.log.file {
         None => Sink::stderr().map_err(|e| wrong(1, format!("standard error: {e}"))),
         Some(path) => Sink::file(path)
             .map_err(|e| wrong(78, format!("{}: cannot write log.file: {e}", path.display()))),
     };
-    sink.map(Arc::new)
+    sink.map(|sink| Arc::new(sink.counting_in(dropped)))
 }
 
 pub(crate) fn logger(config: &Config, sink: Arc<Sink>) -> Logger {
@@ -91,9 +92,9 @@ impl Parent {
         sys::limits::raise_open_files(); // two descriptors for each child, and those inherit it
         let lock = lock(&spool)?;
         spool.prove().map_err(|e| wrong(78, e.to_string()))?;
-        let sink = sink(&config)?;
-        let log = logger(&config, Arc::clone(&sink));
         let board = Board::new().map_err(|e| wrong(1, format!("no shared memory: {e}")))?;
+        let sink = sink(&config, board.log_dropped())?;
+        let log = logger(&config, Arc::clone(&sink));
         let watched = [Signal::Hangup, Signal::Terminate, Signal::Interrupt, Signal::Child];
         let signals = Signals::watch(&watched).map_err(|e| wrong(1, format!("signals: {e}")))?;
         let open = spool

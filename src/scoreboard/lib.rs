@@ -148,9 +148,15 @@ impl Board {
         ParentCell { words: &self.words[..MONITOR_AT] }
     }
 
+    /// Log lines that could not be written, by any process: the one number here that has many
+    /// writers, each adding to it.
+    pub fn log_dropped(&self) -> &'static AtomicU64 {
+        &self.words[PARENT - 1]
+    }
+
     /// The monitor's part.
     pub fn monitor(&self) -> MonitorCell {
-        MonitorCell { words: &self.words[MONITOR_AT..PARENT] }
+        MonitorCell { words: &self.words[MONITOR_AT..PARENT - 1] }
     }
 
     /// What the parent says of slot `slot`.
@@ -273,8 +279,6 @@ impl ParentCell {
         20 shares set_shares;
         /// How many of them are in.
         21 shares_done set_shares_done;
-        /// Log lines that could not be written.
-        22 log_dropped set_log_dropped;
         /// 1 if the last reload was refused.
         23 reload_refused set_reload_refused;
         /// When the active delta was first seen, milliseconds since 1970.
@@ -368,8 +372,6 @@ impl WorkerCell {
         0 heartbeat set_heartbeat;
         /// Requests under way.
         2 in_flight set_in_flight;
-        /// Log lines that could not be written.
-        3 log_dropped set_log_dropped;
     }
 
     /// What it is doing.

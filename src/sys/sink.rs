@@ -33,8 +33,11 @@ enum Way {
 /// A place for log lines.
 pub struct Sink {
     way: Way,
-    dropped: AtomicU64,
+    dropped: &'static AtomicU64,
 }
+
+/// Counts for all sinks of a process that name no counter of their own.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 impl Sink {
     /// Standard error.
@@ -52,7 +55,7 @@ impl Sink {
         } else {
             Way::Plain(file)
         };
-        Ok(Sink { way, dropped: AtomicU64::new(0) })
+        Ok(Sink { way, dropped: &DROPPED })
     }
 
     /// A file, appended to.
@@ -63,10 +66,15 @@ impl Sink {
             .mode(0o640)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)?;
-        Ok(Sink { way: Way::Plain(file), dropped: AtomicU64::new(0) })
+        Ok(Sink { way: Way::Plain(file), dropped: &DROPPED })
     }
 
-    /// How many lines this process could not write so far.
+    /// The same sink, counting what it drops there: on a shared page, for all processes together.
+    pub fn counting_in(self, dropped: &'static AtomicU64) -> Sink {
+        Sink { dropped, ..self }
+    }
+
+    /// How many lines could not be written so far.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
