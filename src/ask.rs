@@ -89,8 +89,15 @@ fn socket(cli: &Cli, which: Which) -> PathBuf {
     match (config::load(cli.config()), which) {
         (Ok(config), Which::Status) => config.monitor.status.path,
         (Ok(config), Which::Control) => config.monitor.control.path,
-        (Err(_), Which::Status) => config::DEFAULT_STATUS_SOCKET.into(),
-        (Err(_), Which::Control) => config::DEFAULT_CONTROL_SOCKET.into(),
+        (Err(mistakes), which) => {
+            if cli.names_config() {
+                eprintln!("{mistakes}\nsolr-updater: asking at the default socket");
+            }
+            match which {
+                Which::Status => config::DEFAULT_STATUS_SOCKET.into(),
+                Which::Control => config::DEFAULT_CONTROL_SOCKET.into(),
+            }
+        }
     }
 }
 

@@ -50,7 +50,13 @@ fn configuration(cli: &Cli, what: &Feed) -> Result<Config, Trouble> {
             Config::for_feed(what.url.clone(), collection.clone()).map_err(mistakes)?
         }
         _ => {
-            let mut config = load(cli)?;
+            let mut config = load(cli).map_err(|trouble| match cli.names_config() {
+                true => trouble,
+                false => Trouble {
+                    message: trouble.message + "\n(--url and --collection stand in for one)",
+                    ..trouble
+                },
+            })?;
             let urls = if what.url.is_empty() { config.solr.urls } else { what.url.clone() };
             let collection = what.collection.clone().unwrap_or(config.solr.collection);
             let named = Config::for_feed(urls, collection).map_err(mistakes)?;
@@ -68,6 +74,10 @@ const LONGEST: usize = 200;
 /// Each input with a name of its own, such as no claim has to change: results are known by it.
 fn name(files: &[PathBuf]) -> Result<Vec<Input>, Trouble> {
     let mut used = HashSet::new();
+    if let Some(twice) = files.iter().enumerate().find(|(n, file)| files[..*n].contains(file)) {
+        let message = format!("{}: named twice: its rejects have one file", twice.1.display());
+        return Err(Trouble::new(1, message));
+    }
     let mut inputs = Vec::new();
     for path in files {
         let stdin = path == Path::new("-");

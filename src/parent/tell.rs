@@ -47,6 +47,10 @@ pub(crate) fn settled(
 ) {
     let delta = delta.to_string_lossy();
     match (settled, reason) {
+        (Settled::Done, _) if sums.rejected > 0 => {
+            warn!(log, "delta settled"; "delta" => %delta, "lines" => sums.lines,
+                "docs" => sums.docs, "deletes" => sums.deletes, "rejects" => sums.rejected, "ms" => ms)
+        }
         (Settled::Done, _) => info!(log, "delta settled"; "delta" => %delta, "lines" => sums.lines,
             "docs" => sums.docs, "deletes" => sums.deletes, "rejects" => sums.rejected, "ms" => ms),
         (Settled::Failed, reason) => error!(log, "delta failed"; "delta" => %delta,
