@@ -19,6 +19,9 @@ const NOT_UNDER_THE_PARENT: &[&str] = &[
 /// What both sides of the fork stand on.
 const GROUND: &[&str] = &["config", "logs", "orders", "scoreboard", "spool", "status", "sys"];
 
+/// What a worker alone stands on: it looks into the SolrCloud, which nobody else does.
+const WORKERS_OWN: &[&str] = &["cluster"];
+
 /// What stands on it, in processes of its own.
 const ROLES: &[&str] = &["parent", "worker", "monitor"];
 
@@ -122,6 +125,18 @@ fn parent_worker_and_monitor_never_import_one_another() {
 }
 
 #[test]
+fn the_worker_alone_knows_the_cluster() {
+    let graph = Graph::read();
+    for other in GROUND.iter().chain(&["parent", "monitor", "check_updater"]) {
+        graph.must_not_stand_on(other, WORKERS_OWN);
+    }
+    let ours: Vec<&str> = graph.ours.keys().map(String::as_str).collect();
+    for own in WORKERS_OWN {
+        graph.must_not_stand_on(own, &ours);
+    }
+}
+
+#[test]
 fn the_ground_stands_on_nothing_above_it() {
     let graph = Graph::read();
     for ground in GROUND {
@@ -133,6 +148,16 @@ fn the_ground_stands_on_nothing_above_it() {
     graph.must_not_stand_on("status", &ours);
     let all_but_status: Vec<&str> = ours.into_iter().filter(|name| *name != "status").collect();
     graph.must_not_stand_on("check_updater", &all_but_status);
+}
+
+#[test]
+fn what_only_tests_need_is_in_no_program() {
+    let graph = Graph::read();
+    let ours: Vec<&str> = graph.ours.keys().map(String::as_str).collect();
+    graph.must_not_stand_on("fake-solr", &ours);
+    for name in ours {
+        graph.must_not_stand_on(name, &["fake-solr"]);
+    }
 }
 
 #[test]

@@ -271,20 +271,20 @@ impl Sight {
 
     // --- Solr -----------------------------------------------------------------------------------
 
-    /// The post threads of the generation at work.
-    fn posters(&self) -> Vec<PosterCell> {
+    /// The workers of the generation at work.
+    fn cells(&self) -> Vec<WorkerCell> {
         let generation = self.board.parent().generation();
-        (0..self.slots()).flat_map(|slot| self.board.worker(generation, slot).posters()).collect()
+        (0..self.slots()).map(|slot| self.board.worker(generation, slot)).collect()
     }
 
     fn solr(&self, now: u64) -> Solr {
-        let posters = self.posters();
-        let last_ok = posters.iter().map(PosterCell::last_ok).max().unwrap_or(0);
-        let latest = posters.iter().max_by_key(|p| p.last_trouble());
-        let trouble = latest.filter(|p| p.last_trouble() > last_ok);
+        let cells = self.cells();
+        let last_ok = cells.iter().map(WorkerCell::last_ok).max().unwrap_or(0);
+        let latest = cells.iter().max_by_key(|c| c.last_trouble());
+        let trouble = latest.filter(|c| c.last_trouble() > last_ok);
         let began = if self.is_busy() { self.board.parent().active_since() } else { 0 };
         let since = last_ok.max(began);
-        let reachable = match trouble.map(PosterCell::trouble) {
+        let reachable = match trouble.map(WorkerCell::trouble) {
             Some(Trouble::Passing) => Some(false),
             Some(Trouble::Standing | Trouble::None) => Some(true),
             None => (last_ok != 0).then_some(true),
@@ -293,19 +293,22 @@ impl Sight {
             collection: self.config.solr.collection.clone(),
             reachable,
             last_ok_age_s: (since != 0).then(|| age_s(now, since)),
-            last_error: trouble.map(|p| p.last_error().read()),
-            leaders: BTreeMap::new(),
+            last_error: trouble.map(|c| c.last_error().read()),
+            leaders: self.leaders(),
         }
+    }
+
+    fn leaders(&self) -> BTreeMap<String, String> {
+        self.board.leaders(self.board.parent().generation()).read().into_iter().collect()
     }
 
     fn add_what_the_document_does_not_say(&self, found: &Found, reasons: &mut Vec<Reason>) {
         // What does not pass by itself is not waited for: no such collection, no right to write.
-        let posters = self.posters();
         let standing =
-            |p: &&PosterCell| p.trouble() == Trouble::Standing && p.last_trouble() > p.last_ok();
-        if let Some(poster) = posters.iter().find(standing) {
+            |c: &&WorkerCell| c.trouble() == Trouble::Standing && c.last_trouble() > c.last_ok();
+        if let Some(cell) = self.cells().iter().find(standing) {
             reasons.retain(|r| r.code != code::SOLR);
-            let words = format!("Solr takes nothing: {}", poster.last_error().read());
+            let words = format!("Solr takes nothing: {}", cell.last_error().read());
             reasons.push(Reason::new(code::SOLR, Severity::Critical, words));
         }
         let parent = self.board.parent();

@@ -90,7 +90,8 @@ pub struct Text {
 impl Text {
     /// The words of shared memory that it takes.
     pub const WORDS: usize = Latch::<TEXT>::WORDS;
-    const BYTES: usize = (TEXT - 1) * 8 - 1;
+    /// The longest text, in bytes.
+    pub const BYTES: usize = (TEXT - 1) * 8 - 1;
 
     /// Text over [`Self::WORDS`] words.
     pub fn over(words: &'static [AtomicU64]) -> Text {

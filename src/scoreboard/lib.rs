@@ -17,6 +17,8 @@ pub use latch::{Latch, Text};
 pub const SLOTS: usize = 256;
 /// Post threads in a worker, at most.
 pub const POSTERS: usize = 16;
+/// Shards whose leaders are told, at most.
+pub const LEADERS: usize = 64;
 
 /// What a worker counts, for each share and over its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,9 +135,14 @@ const SLOTS_AT: usize = PARENT;
 const TEXTS_AT: usize = SLOTS_AT + SLOTS * SLOT;
 const WORKERS_AT: usize = TEXTS_AT + 2 * NAMES;
 const TALLY: usize = 4 + 2 * Counts::LEN;
-const POSTER: usize = 8 + Text::WORDS;
-const WORKER: usize = 8 + Latch::<TALLY>::WORDS + POSTERS * POSTER;
-const WORDS: usize = WORKERS_AT + 2 * SLOTS * WORKER;
+const POSTER: usize = 4;
+const WORKER_TALLY: usize = 8;
+const WORKER_ERROR: usize = WORKER_TALLY + Latch::<TALLY>::WORDS;
+const WORKER_POSTERS: usize = WORKER_ERROR + Text::WORDS;
+const WORKER: usize = WORKER_POSTERS + POSTERS * POSTER;
+const LEADERS_AT: usize = WORKERS_AT + 2 * SLOTS * WORKER;
+const LEADERS_WORDS: usize = 1 + LEADERS * Text::WORDS;
+const WORDS: usize = LEADERS_AT + 2 * LEADERS_WORDS;
 
 impl Board {
     /// Maps the page. To be called before the first fork.
@@ -188,6 +195,12 @@ impl Board {
         assert!(slot < SLOTS, "slot {slot}");
         let at = WORKERS_AT + ((generation % 2) as usize * SLOTS + slot) * WORKER;
         WorkerCell { words: &self.words[at..at + WORKER] }
+    }
+
+    /// Who leads which shard, as the worker in slot 0 of this generation has found it.
+    pub fn leaders(&self, generation: u64) -> LeadersCell {
+        let at = LEADERS_AT + (generation % 2) as usize * LEADERS_WORDS;
+        LeadersCell { words: &self.words[at..at + LEADERS_WORDS] }
     }
 
     /// What all workers, living and dead, of all generations have counted since the daemon began.
@@ -372,6 +385,34 @@ impl WorkerCell {
         0 heartbeat set_heartbeat;
         /// Requests under way.
         2 in_flight set_in_flight;
+        /// When Solr last took something, monotonic milliseconds; 0: never.
+        3 last_ok set_last_ok;
+        /// When something last went wrong with Solr, monotonic milliseconds; 0: never.
+        4 last_trouble set_last_trouble;
+    }
+
+    /// Why Solr takes nothing, or not all, at present.
+    pub fn trouble(&self) -> Trouble {
+        match self.words[5].load(Relaxed) {
+            1 => Trouble::Passing,
+            2 => Trouble::Standing,
+            _ => Trouble::None,
+        }
+    }
+
+    /// Says why.
+    pub fn set_trouble(&self, trouble: Trouble) {
+        let word = match trouble {
+            Trouble::None => 0,
+            Trouble::Passing => 1,
+            Trouble::Standing => 2,
+        };
+        self.words[5].store(word, Relaxed)
+    }
+
+    /// What last went wrong with Solr, in words.
+    pub fn last_error(&self) -> Text {
+        Text::over(&self.words[WORKER_ERROR..WORKER_POSTERS])
     }
 
     /// What it is doing.
@@ -391,7 +432,7 @@ impl WorkerCell {
     }
 
     fn latch(&self) -> Latch<TALLY> {
-        Latch::over(&self.words[8..8 + Latch::<TALLY>::WORDS])
+        Latch::over(&self.words[WORKER_TALLY..WORKER_ERROR])
     }
 
     /// Its share and its counts.
@@ -422,7 +463,7 @@ impl WorkerCell {
     /// At [`POSTERS`] and beyond.
     pub fn poster(&self, n: usize) -> PosterCell {
         assert!(n < POSTERS, "post thread {n}");
-        let at = 8 + Latch::<TALLY>::WORDS + n * POSTER;
+        let at = WORKER_POSTERS + n * POSTER;
         PosterCell { words: &self.words[at..at + POSTER] }
     }
 
@@ -438,11 +479,9 @@ impl WorkerCell {
         self.latch().repair();
         self.set_in_flight(0);
         self.set_state(WorkerState::Idle);
-        for poster in self.posters() {
-            poster.set_request_since(0);
-            poster.set_backing_off(0);
-            poster.last_error().repair();
-        }
+        self.set_trouble(Trouble::None);
+        self.last_error().repair();
+        self.posters().for_each(|poster| poster.set_request_since(0));
     }
 }
 
@@ -462,36 +501,45 @@ impl PosterCell {
         2 retries set_retries;
         /// Bytes of request bodies sent.
         3 bytes_posted set_bytes_posted;
-        /// When Solr last answered as it should, monotonic milliseconds; 0: never.
-        4 last_ok set_last_ok;
-        /// When something last went wrong, monotonic milliseconds; 0: never.
-        5 last_trouble set_last_trouble;
-        /// 1 while the next try is not yet due.
-        6 backing_off set_backing_off;
+    }
+}
+
+/// Who leads which shard: as many as there is room for, and only what is short enough.
+#[derive(Clone, Copy)]
+pub struct LeadersCell {
+    words: &'static [AtomicU64],
+}
+
+impl LeadersCell {
+    fn line(&self, n: usize) -> Text {
+        let at = 1 + n * Text::WORDS;
+        Text::over(&self.words[at..at + Text::WORDS])
     }
 
-    /// Why the last request failed.
-    pub fn trouble(&self) -> Trouble {
-        match self.words[7].load(Relaxed) {
-            1 => Trouble::Passing,
-            2 => Trouble::Standing,
-            _ => Trouble::None,
+    /// Makes the cell whole for a new writer, and empty.
+    pub fn take_over(&self) {
+        self.words[0].store(0, Relaxed);
+        (0..LEADERS).map(|n| self.line(n)).for_each(|line| line.repair());
+    }
+
+    /// Writes the shards' names and their leaders' URLs.
+    pub fn write<'a>(&self, leaders: impl Iterator<Item = (&'a str, &'a str)>) {
+        let lines = leaders
+            .map(|(shard, url)| format!("{shard} {url}"))
+            .filter(|line| line.len() <= Text::BYTES);
+        let mut count = 0;
+        for (n, line) in lines.take(LEADERS).enumerate() {
+            self.line(n).write(&line);
+            count = n as u64 + 1;
         }
+        self.words[0].store(count, Relaxed);
     }
 
-    /// Says why the last request failed.
-    pub fn set_trouble(&self, trouble: Trouble) {
-        let word = match trouble {
-            Trouble::None => 0,
-            Trouble::Passing => 1,
-            Trouble::Standing => 2,
-        };
-        self.words[7].store(word, Relaxed)
-    }
-
-    /// What last went wrong, in words.
-    pub fn last_error(&self) -> Text {
-        Text::over(&self.words[8..8 + Text::WORDS])
+    /// Reads them. Neither has a space in it.
+    pub fn read(&self) -> Vec<(String, String)> {
+        let count = (self.words[0].load(Relaxed) as usize).min(LEADERS);
+        let lines = (0..count).map(|n| self.line(n).read());
+        lines.filter_map(|l| l.split_once(' ').map(|(s, u)| (s.into(), u.into()))).collect()
     }
 }
 
@@ -545,7 +593,7 @@ mod tests {
                 cell.set_heartbeat(mark);
                 cell.publish(&Tally { claim: mark, ..Tally::default() });
                 cell.poster(POSTERS - 1).set_posts(mark);
-                cell.poster(POSTERS - 1).last_error().write(&"x".repeat(300));
+                cell.last_error().write(&"x".repeat(300));
             }
         }
         board.parent().set_pid(7);

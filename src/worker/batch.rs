@@ -45,9 +45,20 @@ pub(crate) struct Entry {
     /// How often it was sent.
     pub(crate) attempts: u32,
     pub(crate) outcome: Outcome,
+    /// How often Solr failed at it alone, and when that was first; 0: never.
+    pub(crate) failures: u32,
+    pub(crate) failed_at: u64,
     id: Range<usize>,
+    /// What Solr's receipt calls it.
+    listed: Range<usize>,
     command: Range<usize>,
     original: Source,
+}
+
+impl Entry {
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.outcome == Outcome::Confirmed
+    }
 }
 
 /// Where the original line is.
@@ -57,12 +68,29 @@ enum Source {
     Aside(Range<usize>),
 }
 
-/// Commands that travel together.
+/// Commands that travel together, on one lane.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
+    /// Which batch it is of those of this worker.
+    pub(crate) serial: u64,
+    /// Its lane, and the layout by which it was chosen.
+    pub(crate) lane: usize,
+    pub(crate) layout: u64,
     /// When its first command came, monotonic milliseconds.
     pub(crate) opened: u64,
     pub(crate) entries: Vec<Entry>,
+    /// What is still to be sent, as parts, the next one last.
+    pub(crate) parts: Vec<Range<usize>>,
+    /// Commands at which alone Solr failed: they come after everything else.
+    pub(crate) suspects: Vec<usize>,
+    /// How often a leader has passed it on.
+    pub(crate) forwards: u32,
+    /// How often the connection broke while the next part was sent.
+    pub(crate) cuts: u32,
+    /// How often Solr itself failed at the next part.
+    pub(crate) failures: u32,
+    /// How many documents were looked for where Solr's message says.
+    pub(crate) hints: u32,
     body: Vec<u8>,
     ids: String,
     /// Original lines that do not stand in the body.
@@ -103,15 +131,26 @@ impl Batch {
         self.body.push(if self.body.is_empty() { b'{' } else { b',' });
         let begin = self.body.len();
         let original = self.write_command(original, converted);
-        let id_begin = self.ids.len();
-        self.ids.push_str(id);
+        let mut name = |id: &str| {
+            let begin = self.ids.len();
+            self.ids.push_str(id);
+            begin..self.ids.len()
+        };
+        let id = name(id);
+        let listed = match converted {
+            Converted::Doc { root: Some(root), .. } => name(root),
+            _ => id.clone(),
+        };
         self.entries.push(Entry {
             line,
             offset,
             kind,
             attempts: 0,
             outcome: Outcome::Open,
-            id: id_begin..self.ids.len(),
+            failures: 0,
+            failed_at: 0,
+            id,
+            listed,
             command: begin..self.body.len(),
             original,
         });
@@ -148,12 +187,40 @@ impl Batch {
         &self.ids[self.entries[entry].id.clone()]
     }
 
+    /// What Solr's receipt calls it: a document that has a `_root_` is listed as that.
+    pub(crate) fn listed(&self, entry: usize) -> &str {
+        &self.ids[self.entries[entry].listed.clone()]
+    }
+
     /// The line that a command was made of.
     pub(crate) fn original(&self, entry: usize) -> &[u8] {
         match &self.entries[entry].original {
             Source::Body(range) => &self.body[range.clone()],
             Source::Aside(range) => &self.aside[range.clone()],
         }
+    }
+
+    /// How many commands are not settled.
+    pub(crate) fn open(&self) -> usize {
+        self.entries.iter().filter(|e| e.outcome == Outcome::Open).count()
+    }
+
+    /// Nothing more comes to it: all of it is to be sent.
+    pub(crate) fn close(&mut self) {
+        self.parts.clear();
+        self.parts.push(0..self.len());
+    }
+
+    pub(crate) fn settle(&mut self, part: Range<usize>, outcome: &Outcome) {
+        self.entries[part].iter_mut().for_each(|e| e.outcome = outcome.clone());
+    }
+
+    /// The body of a request for all of its commands, without a copy: `f` gets it.
+    pub(crate) fn with_whole_body<T>(&mut self, f: impl FnOnce(&[u8]) -> T) -> T {
+        self.body.push(b'}');
+        let result = f(&self.body);
+        self.body.pop();
+        result
     }
 
     /// The body of a request for some of its commands, written over what is in `buffer`.
@@ -174,6 +241,9 @@ impl Batch {
     /// Makes it empty, to be used again. It keeps its room, but not that of a giant.
     pub(crate) fn clear(&mut self, usual: usize) {
         self.entries.clear();
+        self.parts.clear();
+        self.suspects.clear();
+        (self.forwards, self.cuts, self.failures, self.hints) = (0, 0, 0, 0);
         self.ids.clear();
         for bytes in [&mut self.body, &mut self.aside] {
             bytes.clear();
@@ -188,7 +258,7 @@ pub(crate) mod tests {
     use std::borrow::Cow;
 
     pub(crate) fn doc(id: &str) -> Converted<'_> {
-        Converted::Doc { id: Cow::Borrowed(id), body: Body::Line }
+        Converted::Doc { id: Cow::Borrowed(id), body: Body::Line, field: None, root: None }
     }
 
     /// A batch of documents with these ids, from line 0 on.
@@ -212,7 +282,8 @@ pub(crate) mod tests {
         let mut batch = Batch::default();
         let original = br#"{"delete":{"id":"b","_route_":"r"} }"#;
         let delete = Converted::Delete { id: "b".into(), route: None, body: &original[10..34] };
-        let made = Converted::Doc { id: "c".into(), body: Body::Made(br#"{"id":"c"}"#[..].into()) };
+        let body = Body::Made(br#"{"id":"c"}"#[..].into());
+        let made = Converted::Doc { id: "c".into(), body, field: None, root: None };
         assert!(batch.push((3, 30), br#" {"id":"a"}"#, &doc("a"), 17));
         assert!(batch.push((7, 70), original, &delete, 18));
         assert!(batch.push((9, 90), br#"{"sku":"c"}"#, &made, 19));

@@ -17,8 +17,14 @@ const LONGEST_ID: usize = 32_766;
 /// What became of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Converted<'a> {
-    /// A document for Solr.
-    Doc { id: Cow<'a, str>, body: Body<'a> },
+    /// A document for Solr. Beside its id Solr may route by `field`, the value of the collection's
+    /// `router.field` as Java writes it, or by `root`, its `_root_`.
+    Doc {
+        id: Cow<'a, str>,
+        body: Body<'a>,
+        field: Option<Cow<'a, str>>,
+        root: Option<Cow<'a, str>>,
+    },
     /// A delete by id: the object behind `"delete":`. `route` is its `_route_`.
     Delete { id: Cow<'a, str>, route: Option<Cow<'a, str>>, body: &'a [u8] },
     /// Nothing at all.
@@ -47,15 +53,20 @@ impl Converter {
         Converter { unique_key: config.solr.unique_key.clone() }
     }
 
-    /// The line stands without its newline.
-    pub(crate) fn convert<'a>(&self, line: &'a [u8]) -> Converted<'a> {
+    /// The line stands without its newline. `router_field`: the member that routing looks at.
+    pub(crate) fn convert<'a>(&self, line: &'a [u8], router_field: Option<&str>) -> Converted<'a> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Converted::Nothing;
         }
-        self.judge(line).unwrap_or_else(|(stage, reason)| Converted::Reject { stage, reason })
+        self.judge(line, router_field)
+            .unwrap_or_else(|(stage, reason)| Converted::Reject { stage, reason })
     }
 
-    fn judge<'a>(&self, line: &'a [u8]) -> Result<Converted<'a>, (Stage, String)> {
+    fn judge<'a>(
+        &self,
+        line: &'a [u8],
+        router_field: Option<&str>,
+    ) -> Result<Converted<'a>, (Stage, String)> {
         let parse = |reason| (Stage::Parse, reason);
         let refuse = |reason| (Stage::Convert, reason);
         let text = std::str::from_utf8(line).map_err(|e| parse(broken_utf8(line, &e)))?;
@@ -63,7 +74,9 @@ impl Converter {
             json::well_formed(text).map_err(parse)?;
             return Err(refuse(format!("{kind}, not a JSON object")));
         }
-        let members = json::members(text, [&self.unique_key, "delete"]).map_err(parse)?;
+        let names = [&self.unique_key, "delete", "_root_", router_field.unwrap_or_default()];
+        let asked = if router_field.is_some() { &names[..] } else { &names[..3] };
+        let members = json::members(text, asked).map_err(parse)?;
         if let Some(at) = json::lone_surrogate(line) {
             let half = &text[at..at + 6];
             return Err(refuse(format!("a lone surrogate, {half} at byte {}", at + 1)));
@@ -78,7 +91,17 @@ impl Converter {
                     read_id(id.ok_or_else(|| format!("no member {}", self.unique_key))?)
                         .map_err(|why| format!("{} {why}", self.unique_key))
                 });
-                Ok(Converted::Doc { id: id.map_err(refuse)?, body: Body::Line })
+                // What stands there twice, or is no plain value, Solr alone can make sense of.
+                let value = |n: usize| match members.named[n] {
+                    (1, Some(value)) => plain(value),
+                    _ => None,
+                };
+                Ok(Converted::Doc {
+                    id: id.map_err(refuse)?,
+                    body: Body::Line,
+                    field: value(3),
+                    root: value(2).filter(|_| !is_number(members.named[2].1)),
+                })
             }
         }
     }
@@ -110,6 +133,20 @@ fn the_one<'a>(
         (0 | 1, value) => Ok(value),
         (n, _) => Err(format!("{name} stands there {n} times")),
     }
+}
+
+/// A value as Java's `toString` writes it, where that is as it stands there.
+fn plain(value: &RawValue) -> Option<Cow<'_, str>> {
+    let raw = value.get();
+    match raw.as_bytes()[0] {
+        b'"' => json::unescape(raw),
+        b't' | b'f' => Some(Cow::Borrowed(raw)),
+        _ => raw.parse::<i64>().ok().filter(|_| raw != "-0").map(|_| Cow::Borrowed(raw)),
+    }
+}
+
+fn is_number(value: Option<&RawValue>) -> bool {
+    value.is_some_and(|v| matches!(v.get().as_bytes()[0], b'-' | b'0'..=b'9'))
 }
 
 /// An id as Solr will have it: a string as it is, of an integer its digits.
@@ -145,7 +182,7 @@ fn delete_by_id(value: &RawValue) -> Result<Converted<'_>, String> {
     if !raw.starts_with('{') {
         return Err(format!("delete is no object: {need}"));
     }
-    let members = json::members(raw, ["id", "_route_"])?;
+    let members = json::members(raw, &["id", "_route_"])?;
     if members.named[0].0 + members.named[1].0 != members.count {
         return Err(format!("delete has other members than id and _route_: {need}"));
     }
@@ -156,8 +193,10 @@ fn delete_by_id(value: &RawValue) -> Result<Converted<'_>, String> {
             b'"' => json::unescape(route.get()).ok_or("delete._route_ cannot be read".to_string()),
             _ => Err("delete._route_ is no string".to_string()),
         });
+    let named = read_id(id).map_err(|why| format!("delete.id {why}"))?;
     Ok(Converted::Delete {
-        id: read_id(id).map_err(|why| format!("delete.id {why}"))?,
+        // A delete takes a number as it is written, a document takes its value.
+        id: if id.get() == "-0" { "-0".into() } else { named },
         route: route.transpose()?,
         body: raw.as_bytes(),
     })
@@ -168,12 +207,12 @@ mod tests {
     use super::*;
 
     fn convert(line: &[u8]) -> Converted<'_> {
-        Converter { unique_key: "id".into() }.convert(line)
+        Converter { unique_key: "id".into() }.convert(line, None)
     }
 
     fn doc(line: &str) -> String {
         match convert(line.as_bytes()) {
-            Converted::Doc { id, body: Body::Line } => id.into_owned(),
+            Converted::Doc { id, body: Body::Line, .. } => id.into_owned(),
             other => panic!("{line}: {other:?}"),
         }
     }

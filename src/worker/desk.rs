@@ -17,7 +17,7 @@ use sys::{Interest, Signals, poll};
 
 use crate::finish::{Finish, FinishTurn};
 use crate::hold::Hold;
-use crate::post::{Answer, Job};
+use crate::post::Answer;
 use crate::posts::Posts;
 use crate::share::{Share, Shop, Turn, Unopened};
 
@@ -137,7 +137,7 @@ impl Desk {
         while let Some(answer) = self.posts.answer() {
             match (answer, &mut self.work) {
                 (Answer::Batch(batch), Work::Share(share)) => {
-                    share.take_in(&batch);
+                    share.take_in(&batch, &self.shop, &mut self.posts, sys::clock::now_ms());
                     self.posts.recycle(batch);
                 }
                 (Answer::Commit(true), Work::Finish(finish)) => finish.committed(),
@@ -191,12 +191,19 @@ impl Desk {
 
     fn end_with(&mut self, report: Report) {
         self.work = Work::Nothing;
+        if self.waiting.is_empty() {
+            self.posts.set_busy(false);
+        }
         self.reports.push_back(report);
     }
 
     /// Begins the next work, if there is any.
     fn begin(&mut self) -> Next {
-        match self.waiting.pop_front() {
+        let next = self.waiting.pop_front();
+        if next.is_some() {
+            self.posts.set_busy(true);
+        }
+        match next {
             None => return Next::OnEvent,
             Some(Order::Deal(share)) => self.open(share, sys::clock::now_ms()),
             Some(Order::Finish(order)) => {
@@ -208,7 +215,7 @@ impl Desk {
     }
 
     fn open(&mut self, order: orders::Share, now: u64) {
-        match Share::open(order.clone(), &self.shop, now) {
+        match Share::open(order.clone(), &self.shop, &self.posts, now) {
             Ok(share) => self.work = Work::Share(Box::new(share)),
             Err(Unopened::Fault(reason)) => {
                 warn!(self.shop.log, "share failed"; "reason" => &reason);
@@ -307,7 +314,7 @@ impl Desk {
 
     /// Posts an empty update, to see whether Solr would take one, before there is a delta.
     pub(crate) fn probe(&mut self) {
-        self.posts.send(Job::Probe);
+        self.posts.probe();
     }
 }
 

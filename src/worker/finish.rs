@@ -22,7 +22,6 @@ use spool::{Checkpoint, Identity};
 
 use crate::hold::{Hold, is_the_deltas};
 use crate::merge::Merge;
-use crate::post::Job;
 use crate::posts::Posts;
 use crate::share::Shop;
 
@@ -100,7 +99,7 @@ impl Finish {
         match std::mem::replace(&mut self.step, Step::Gather) {
             Step::Begin => {
                 if !self.order.failed && shop.config.solr.commit == config::Commit::Delta {
-                    posts.send(Job::Commit);
+                    posts.commit();
                     self.step = Step::Committing;
                 }
                 Ok(FinishTurn::Again)

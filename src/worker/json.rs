@@ -17,17 +17,20 @@ use serde_json::value::RawValue;
 /// a thousand levels, and that would look like a fault of its own that may pass.)
 const DEEPEST: usize = 100;
 
-/// The top-level members of one object: two of them by name, the others only counted.
+/// So many members can be asked for by name.
+pub(crate) const NAMED: usize = 4;
+
+/// The top-level members of one object: some of them by name, the others only counted.
 #[derive(Debug, Default)]
 pub(crate) struct Members<'a> {
     /// How many members there are.
     pub(crate) count: usize,
-    /// The two that were asked for: how often each stands there, and its last value.
-    pub(crate) named: [(usize, Option<&'a RawValue>); 2],
+    /// Those that were asked for: how often each stands there, and its last value.
+    pub(crate) named: [(usize, Option<&'a RawValue>); NAMED],
 }
 
-/// Reads one JSON object and nothing else; else says why it is none.
-pub(crate) fn members<'a>(text: &'a str, names: [&str; 2]) -> Result<Members<'a>, String> {
+/// Reads one JSON object and nothing else; else says why it is none. No more than [`NAMED`] names.
+pub(crate) fn members<'a>(text: &'a str, names: &[&str]) -> Result<Members<'a>, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let members = Named(names).deserialize(&mut deserializer).map_err(|e| reason(&e))?;
     deserializer.end().map_err(|e| reason(&e))?;
@@ -46,7 +49,7 @@ fn reason(error: &serde_json::Error) -> String {
     format!("malformed JSON at byte {}: {what}", error.column())
 }
 
-struct Named<'n>([&'n str; 2]);
+struct Named<'n>(&'n [&'n str]);
 
 impl<'de> DeserializeSeed<'de> for Named<'_> {
     type Value = Members<'de>;
@@ -65,7 +68,7 @@ impl<'de> Visitor<'de> for Named<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let mut members = Members::default();
-        while let Some(name) = map.next_key_seed(Name(&self.0))? {
+        while let Some(name) = map.next_key_seed(Name(self.0))? {
             members.count += 1;
             match name {
                 Some(n) => {
@@ -82,7 +85,7 @@ impl<'de> Visitor<'de> for Named<'_> {
 }
 
 /// A key, compared as what it means, not as it is spelled: `"\u0069d"` is `id`.
-struct Name<'n>(&'n [&'n str; 2]);
+struct Name<'n>(&'n [&'n str]);
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
     type Value = Option<usize>;
@@ -100,7 +103,7 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().position(|name| *name == key))
+        Ok(self.0.iter().take(NAMED).position(|name| *name == key))
     }
 }
 
@@ -220,17 +223,17 @@ mod tests {
             "{\"id\":\"x\"}}},\"delete\":{\"query\":\"*:*\"},\"add\":{\"doc\":{\"id\":\"y\"}",
         ];
         for text in malformed.into_iter().map(String::from).chain(control) {
-            assert!(members(&text, ["id", "delete"]).is_err(), "{text:?}");
+            assert!(members(&text, &["id", "delete"]).is_err(), "{text:?}");
         }
         for text in ["{}", " {\t}\r ", "{\"a\":[{\"b\":\"}\"},-1.5e+3,null,true,\"\\u0000\"]}"] {
-            assert!(members(text, ["id", "delete"]).is_ok(), "{text:?}");
+            assert!(members(text, &["id", "delete"]).is_ok(), "{text:?}");
         }
     }
 
     #[test]
     fn a_key_is_what_it_means() {
         let found =
-            members(r#"{"\u0069d":1,"i\u0064":2,"Id":3,"b":{"id":4}}"#, ["id", "b"]).unwrap();
+            members(r#"{"\u0069d":1,"i\u0064":2,"Id":3,"b":{"id":4}}"#, &["id", "b"]).unwrap();
         assert_eq!(found.count, 4);
         assert_eq!((found.named[0].0, found.named[0].1.unwrap().get()), (2, "2"));
         assert_eq!((found.named[1].0, found.named[1].1.unwrap().get()), (1, r#"{"id":4}"#));
@@ -252,7 +255,7 @@ mod tests {
             (r#"{"a":"\u00fc\n\\"}"#, None),
             (r#"{}"#, None),
         ] {
-            assert!(members(text, ["id", "delete"]).is_ok(), "{text}");
+            assert!(members(text, &["id", "delete"]).is_ok(), "{text}");
             assert_eq!(lone_surrogate(text.as_bytes()), at, "{text}");
         }
     }

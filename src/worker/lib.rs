@@ -6,10 +6,12 @@
 //! checkpoint, a reject file, and messages to the parent. In the order of the data:
 //!
 //! - `desk` the main thread's loop: orders in, reports out
-//! - `share` a share of a delta, open: `lines`, `convert` (on `json`), `batch`, `window`, `rejects`,
-//!   `limit`
-//! - `posts`, `queue` what lies between main thread and post threads
-//! - `post` a post thread: `lane`, `wire` (with `secrets`), `receipt`, `backoff`
+//! - `share` a share of a delta, open: `lines`, `convert` (on `json`), `sorter` (into `batch`es),
+//!   `window`, `rejects`, `limit`
+//! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a lane for each
+//!   shard's leader, with its `flow` and `backoff`
+//! - `post` a post thread: `node`, `wire` (with `secrets`), `receipt`
+//! - `scout` a thread that looks who leads
 //! - `finish` a delta's end: commit, sums, `merge`
 //! - `hold` what the machine cannot do at present
 
@@ -18,25 +20,29 @@ mod batch;
 mod convert;
 mod desk;
 mod finish;
+mod flow;
 mod hold;
 mod json;
-mod lane;
+mod lanes;
 mod limit;
 mod lines;
 mod merge;
+mod node;
 mod post;
 mod posts;
 mod probe;
 mod queue;
 mod receipt;
 mod rejects;
+mod scout;
 mod secrets;
 mod share;
+mod sorter;
 mod window;
 mod wire;
 
 #[cfg(test)]
-mod fake_solr;
+mod testing;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -115,7 +121,9 @@ pub fn run(seat: Seat) -> i32 {
         cell,
         log: seat.log,
     };
-    match settle_in(&shop, seat.patience) {
+    let leaders = (seat.slot == 0).then(|| seat.board.leaders(seat.generation));
+    leaders.iter().for_each(scoreboard::LeadersCell::take_over);
+    match settle_in(&shop, seat.patience, leaders) {
         Ok(posts) => {
             let mut desk = Desk::new(shop, seat.pipe, signals, posts);
             if seat.patience == Patience::Daemon && seat.slot == 0 {
@@ -133,11 +141,15 @@ pub fn run(seat: Seat) -> i32 {
 }
 
 /// Reads secrets, sees to Solr if somebody waits for it, and starts the post threads.
-fn settle_in(shop: &Shop, patience: Patience) -> Result<Posts, String> {
+fn settle_in(
+    shop: &Shop,
+    patience: Patience,
+    leaders: Option<scoreboard::LeadersCell>,
+) -> Result<Posts, String> {
     let authorization = Authorization::read(&shop.config.solr)?;
     if patience == Patience::Feed {
         probe::with(&shop.config, authorization.clone(), Some(PROBE))?;
     }
-    Posts::start(&shop.config, authorization, shop.cell, &shop.log)
+    Posts::start(&shop.config, authorization, shop.cell, leaders, &shop.log)
         .map_err(|e| format!("cannot start {} post threads: {e}", shop.config.batch.in_flight))
 }

@@ -1,22 +1,23 @@
 //! A post thread: takes a batch, brings it to Solr, and hands it back when each of its documents is
-//! confirmed or known to be at fault. It waits out whatever may pass, for as long as it takes.
+//! confirmed or known to be at fault. What may pass is not waited out here: the batch goes back to
+//! its lane, and the thread is free for another.
 //!
 //! It never decides what is done: it writes an outcome beside each document, and the main thread
 //! moves the mark. It can be halted at any moment but in the middle of a request, and then hands
 //! back what it has, outcomes still open where nobody knows.
 
-use std::io::Write;
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use scoreboard::{PosterCell, Trouble};
+use scoreboard::PosterCell;
+use slog::{Logger, info};
 
-use crate::backoff::Backoff;
-use crate::batch::{Batch, Outcome};
-use crate::lane::{Lane, Request};
+use crate::batch::{Batch, Entry, Outcome};
+use crate::lanes::{Back, Take, Ticket};
+use crate::node::{Node, Request};
 use crate::queue::Queue;
 use crate::receipt::{self, Reply, Verdict, Wait};
 use crate::wire::Wire;
@@ -28,16 +29,12 @@ const HINTS: u32 = 8;
 /// A part whose connection broke so often while it was sent is sent in smaller ones.
 const CUTS: u32 = 3;
 
-/// What a post thread is asked to do.
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// Bring this to Solr.
-    Batch(Batch),
-    /// Make a hard commit.
-    Commit,
-    /// See whether Solr would take an update.
-    Probe,
-}
+/// A part at which Solr itself failed so often is sent in smaller ones.
+const FAILURES: u32 = 2;
+
+/// A document at which alone Solr fails so often, while it takes others, is at fault. (The tries are
+/// seconds apart, see [`crate::lanes`].)
+pub(crate) const TRIES: u32 = 5;
 
 /// What it answers, once for each job.
 #[derive(Debug)]
@@ -54,140 +51,150 @@ pub(crate) enum Answer {
 
 /// A post thread's own things.
 pub(crate) struct Poster {
+    pub(crate) who: usize,
     pub(crate) queue: Arc<Queue>,
-    pub(crate) lane: Arc<Lane>,
     pub(crate) wire: Wire,
     pub(crate) cell: PosterCell,
-    pub(crate) backoff: Backoff,
     pub(crate) min_rf: u32,
     pub(crate) answers: Sender<Answer>,
-    pub(crate) wake: UnixStream,
     pub(crate) buffer: Vec<u8>,
+    pub(crate) log: Logger,
+}
+
+/// What comes after a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// The next part, if there is one.
+    On,
+    /// The lane has to wait.
+    Wait(Wait),
+    /// What is left of this batch has to wait, the lane need not.
+    Later(Wait),
 }
 
 impl Poster {
     /// The thread's whole life.
     pub(crate) fn run(mut self) {
-        let (answers, wake) = (self.answers.clone(), self.wake.try_clone());
+        let (answers, queue) = (self.answers.clone(), Arc::clone(&self.queue));
         let life = std::panic::AssertUnwindSafe(|| {
             loop {
-                let job = self.queue.take();
-                let answer = self.work(job);
-                // The main thread reads both before it leaves, or is gone.
-                let _ = self.answers.send(answer);
-                let _ = (&self.wake).write(&[1]); // a full pipe wakes as well
+                let answer = match self.queue.take(self.who) {
+                    Take::Batch(batch, ticket) => self.deliver(batch, &ticket).map(Answer::Batch),
+                    Take::Plain(request, ticket) => self.insist(request, &ticket),
+                    Take::Nothing(_) => None,
+                };
+                if let Some(answer) = answer {
+                    // The main thread reads it before it leaves, or is gone.
+                    let _ = self.answers.send(answer);
+                    self.queue.wake_main();
+                }
             }
         });
         if std::panic::catch_unwind(life).is_err() {
             let _ = answers.send(Answer::Broken);
-            let _ = wake.and_then(|mut wake| wake.write(&[1]));
+            queue.wake_main();
         }
     }
 
-    fn work(&mut self, job: Job) -> Answer {
-        match job {
-            Job::Batch(mut batch) => {
-                self.deliver(&mut batch);
-                Answer::Batch(batch)
-            }
-            Job::Commit => Answer::Commit(self.insist(Request::Commit)),
-            Job::Probe => {
-                self.insist(Request::Probe);
-                Answer::Probe
-            }
+    /// Brings a batch to Solr, in as many requests as it takes to find the documents at fault.
+    /// `None`: its lane has it again.
+    fn deliver(&mut self, mut batch: Batch, ticket: &Ticket) -> Option<Batch> {
+        let mut again = batch.entries.iter().any(|e| e.attempts > 0);
+        if batch.parts.is_empty() {
+            batch.parts.extend(batch.suspects.drain(..).map(|n| n..n + 1));
         }
-    }
-
-    /// Brings a batch to Solr in as many requests as it takes to find the documents at fault.
-    fn deliver(&mut self, batch: &mut Batch) {
-        let whole = 0..batch.len();
-        let mut parts = Vec::from([whole]);
-        let mut hints = HINTS;
-        while let Some(part) = parts.pop() {
-            let Some(verdict) = self.deliver_part(batch, part.clone()) else { return };
-            match verdict {
-                Verdict::Confirmed => batch.settle(part, &Outcome::Confirmed),
-                Verdict::AtFault { status, message } if part.len() == 1 => {
-                    batch.settle(part, &Outcome::Rejected { status, reason: message });
-                }
-                Verdict::TooLarge if part.len() == 1 => {
-                    let reason =
-                        "larger than Solr, or what stands before it, takes (HTTP 413)".into();
-                    batch.settle(part, &Outcome::Rejected { status: 413, reason });
-                }
-                Verdict::AtFault { message, .. } => {
-                    let named = (hints > 0).then(|| batch.named(part.clone(), &message)).flatten();
-                    hints = hints.saturating_sub(1);
-                    parts.extend(split(part, named));
-                }
-                Verdict::TooLarge => parts.extend(split(part, None)),
-                Verdict::Wait(_) => unreachable!("it was waited for"),
+        let back = loop {
+            let Some(part) = batch.parts.last().cloned() else {
+                break Back::Returned(batch);
+            };
+            if self.queue.is_halted() {
+                break Back::Returned(batch);
             }
-        }
-    }
-
-    /// Posts a part until there is a word about it; `None`: halted before.
-    fn deliver_part(&mut self, batch: &mut Batch, part: Range<usize>) -> Option<Verdict> {
-        let mut body = std::mem::take(&mut self.buffer);
-        batch.write_part(part.clone(), &mut body);
-        let (min_rf, mut cuts) = (self.min_rf, 0);
-        let verdict = self.until_judged(Request::Update, &body, |reply| {
-            batch.entries[part.clone()].iter_mut().for_each(|e| e.attempts += 1);
-            match reply {
-                Ok(reply) => receipt::judge(reply, batch, part.clone(), min_rf),
-                Err(wait) => {
-                    cuts += u32::from(wait.cut);
-                    match cuts >= CUTS && part.len() > 1 {
-                        true => Verdict::TooLarge,
-                        false => Verdict::Wait(wait.clone()),
+            if std::mem::take(&mut again) {
+                self.cell.set_retries(self.cell.retries() + 1);
+            }
+            if batch.entries[part.start].failures > 0 {
+                if let Err(wait) = self.post_nothing(&ticket.node) {
+                    break self.queue.failed(ticket, self.who, Some(batch), &wait);
+                }
+            }
+            let begin = Instant::now();
+            let verdict = self.post_part(&mut batch, part.clone(), &ticket.node);
+            let others = self.queue.last_add(ticket);
+            match batch.apply(verdict, part.clone(), &ticket.node, sys::clock::now_ms(), others) {
+                Step::On => {
+                    let taken = batch.entries[part.clone()].iter().any(Entry::is_confirmed);
+                    let docs = if taken { part.len() } else { 0 };
+                    let size = (docs, batch.bytes() * docs / batch.len().max(1));
+                    self.queue.worked(ticket, self.who, begin.elapsed(), size);
+                    if batch.forwards > 1 && part.len() == batch.len() {
+                        info!(self.log, "a leader passes documents on: Solr routes otherwise than we do";
+                            "leader" => &ticket.node.name);
                     }
                 }
+                Step::Wait(wait) => break self.queue.failed(ticket, self.who, Some(batch), &wait),
+                Step::Later(wait) => break self.queue.suspect(ticket, self.who, batch, &wait),
             }
-        });
-        body.clear();
-        body.shrink_to(4 << 20);
-        self.buffer = body;
-        verdict
-    }
-
-    /// Posts what has no documents until it is taken; false: halted before.
-    fn insist(&mut self, request: Request) -> bool {
-        let judge = |reply: Result<&Reply, &Wait>| match reply {
-            Ok(reply) => receipt::judge_plain(reply),
-            Err(wait) => Verdict::Wait(wait.clone()),
         };
-        self.until_judged(request, b"[]", judge).is_some()
+        self.queue.release(ticket, self.who);
+        match back {
+            Back::Kept => None,
+            Back::Returned(batch) => Some(batch),
+        }
     }
 
-    /// Posts until the verdict is another than to wait. `judge` gets every answer, or why there was
-    /// none.
-    fn until_judged(
-        &mut self,
-        request: Request,
-        body: &[u8],
-        mut judge: impl FnMut(Result<&Reply, &Wait>) -> Verdict,
-    ) -> Option<Verdict> {
-        self.backoff.reset();
-        for tries in 1.. {
-            if self.queue.is_halted() {
-                return None;
-            }
-            let seed = self.lane.seed();
-            let reply = self.post(self.lane.url(seed, request), body);
-            let verdict = judge(reply.as_ref());
-            let Verdict::Wait(wait) = verdict else {
-                reply.iter().for_each(|_| self.note_success());
-                return Some(verdict);
-            };
-            self.note_trouble(seed, &wait);
-            // The other nodes first; only then there is a reason to wait.
-            let again_at_once = tries % self.lane.seeds() != 0 && wait.retry_after.is_none();
-            if !again_at_once && self.rest(&wait) {
-                return None;
-            }
-            self.cell.set_retries(self.cell.retries() + 1);
+    /// Deletes what nobody has, to see whether the leader takes updates at all.
+    fn post_nothing(&self, node: &Node) -> Result<(), Wait> {
+        let id = RandomState::new().hash_one(sys::clock::wall_ms());
+        let body = format!(r#"{{"delete":{{"id":"solr-updater: nobody {id:016x}"}}}}"#);
+        let reply = self.post(node.url(Request::Update), body.as_bytes())?;
+        receipt::judge_plain(&reply)
+    }
+
+    fn post_part(&mut self, batch: &mut Batch, part: Range<usize>, node: &Node) -> Verdict {
+        batch.entries[part.clone()].iter_mut().for_each(|e| e.attempts += 1);
+        let url = node.url(Request::Update);
+        let reply = if part.len() == batch.len() {
+            batch.with_whole_body(|body| self.post(url, body))
+        } else {
+            let mut body = std::mem::take(&mut self.buffer);
+            batch.write_part(part.clone(), &mut body);
+            let reply = self.post(url, &body);
+            body.clear();
+            body.shrink_to(4 << 20);
+            self.buffer = body;
+            reply
+        };
+        match reply {
+            Ok(reply) => receipt::judge(&reply, node.leads, batch, part, self.min_rf),
+            Err(wait) => Verdict::Wait { wait, applied: 0, suspect: false },
         }
-        None
+    }
+
+    /// Posts what has no documents. `None`: it is tried again.
+    fn insist(&mut self, request: Request, ticket: &Ticket) -> Option<Answer> {
+        let answer = |done| match request {
+            Request::Commit => Answer::Commit(done),
+            Request::Probe | Request::Update => Answer::Probe,
+        };
+        if self.queue.is_halted() {
+            self.queue.release(ticket, self.who);
+            return Some(answer(false));
+        }
+        let reply = self.post(ticket.node.url(request), b"[]");
+        match reply.and_then(|reply| receipt::judge_plain(&reply)) {
+            Ok(()) => {
+                self.queue.worked(ticket, self.who, Duration::ZERO, (0, 0));
+                self.queue.release(ticket, self.who);
+                Some(answer(true))
+            }
+            Err(wait) => {
+                self.cell.set_retries(self.cell.retries() + 1);
+                self.queue.failed(ticket, self.who, None, &wait);
+                self.queue.again(request);
+                None
+            }
+        }
     }
 
     fn post(&self, url: &str, body: &[u8]) -> Result<Reply, Wait> {
@@ -200,50 +207,133 @@ impl Poster {
         });
         self.cell.set_posts(self.cell.posts() + 1);
         self.cell.set_bytes_posted(self.cell.bytes_posted() + body.len() as u64);
-        reply
+        reply.map_err(|wait| Wait { stale: true, ..wait })
     }
-
-    /// Backs off. Answers true if it was halted meanwhile.
-    fn rest(&mut self, wait: &Wait) -> bool {
-        let time = self.backoff.next().max(wait.retry_after.unwrap_or(Duration::ZERO));
-        self.cell.set_backing_off(1);
-        let halted = self.queue.rest(time);
-        self.cell.set_backing_off(0);
-        halted
-    }
-
-    fn note_success(&self) {
-        let now = sys::clock::now_ms();
-        self.cell.set_trouble(Trouble::None);
-        self.cell.set_last_ok(now);
-        self.lane.worked(now);
-    }
-
-    fn note_trouble(&self, seed: usize, wait: &Wait) {
-        let (now, reason) = (sys::clock::now_ms(), self.lane.describe(seed, wait));
-        self.cell.last_error().write(&reason);
-        self.cell.set_last_trouble(now);
-        self.cell.set_trouble(wait.trouble);
-        self.lane.failed(seed, &reason, now);
-    }
-}
-
-/// The parts in which something at fault is looked for, the first one last: around the one that
-/// Solr has named, or halves.
-fn split(part: Range<usize>, named: Option<usize>) -> Vec<Range<usize>> {
-    let parts = match named {
-        Some(n) => vec![n + 1..part.end, n..n + 1, part.start..n],
-        None => {
-            let middle = part.start + part.len() / 2;
-            vec![middle..part.end, part.start..middle]
-        }
-    };
-    parts.into_iter().filter(|p| !p.is_empty()).collect()
 }
 
 impl Batch {
-    fn settle(&mut self, part: Range<usize>, outcome: &Outcome) {
-        self.entries[part].iter_mut().for_each(|e| e.outcome = outcome.clone());
+    /// What a verdict on its next part means for its documents. `others`: when the lane last took
+    /// others.
+    fn apply(
+        &mut self,
+        verdict: Verdict,
+        part: Range<usize>,
+        node: &Node,
+        now: u64,
+        others: u64,
+    ) -> Step {
+        let single = part.len() == 1;
+        match verdict {
+            Verdict::Forwarded if node.leads && self.forwards == 0 => {
+                self.forwards = 1;
+                let wait = Wait::passing("it has passed documents on: it leads no longer");
+                return Step::Wait(Wait { stale: true, ..wait });
+            }
+            Verdict::Confirmed => self.settle_next(part, &Outcome::Confirmed),
+            Verdict::Forwarded => {
+                self.forwards += u32::from(node.leads);
+                self.settle_next(part, &Outcome::Confirmed);
+            }
+            Verdict::AtFault { status, message, applied: Some(applied) } => {
+                let at = part.start + applied;
+                self.settle_next(part.start..at, &Outcome::Confirmed);
+                let outcome = Outcome::Rejected { status, reason: message };
+                self.settle(at..at + 1, &outcome);
+                self.go_on_with(&[(at + 1, part.end)]);
+            }
+            Verdict::AtFault { status, message, .. } if single => {
+                self.settle_next(part, &Outcome::Rejected { status, reason: message });
+            }
+            Verdict::AtFault { message, .. } => {
+                let hint = (self.hints < HINTS).then(|| self.named(part.clone(), &message));
+                self.hints += 1;
+                self.split_next(part, hint.flatten());
+            }
+            Verdict::TooLarge if single => {
+                let reason = "larger than Solr, or what stands before it, takes (HTTP 413)".into();
+                self.settle_next(part, &Outcome::Rejected { status: 413, reason });
+            }
+            Verdict::TooLarge => self.split_next(part, None),
+            Verdict::Wait { wait, applied, suspect } => {
+                if applied > 0 {
+                    let at = part.start + applied.min(part.len());
+                    self.settle_next(part.start..at, &Outcome::Confirmed);
+                    self.go_on_with(&[(at, part.end)]);
+                }
+                return self.apply_wait(wait, suspect, now, others);
+            }
+        }
+        Step::On
+    }
+
+    /// It is nobody's fault, so far as we know.
+    fn apply_wait(&mut self, wait: Wait, suspect: bool, now: u64, others: u64) -> Step {
+        let Some(part) = self.parts.last().cloned() else { return Step::On };
+        if part.len() == 1 && suspect {
+            return self.apply_failure(part.start, wait, now, others);
+        }
+        self.cuts += u32::from(wait.cut);
+        self.failures += u32::from(suspect);
+        if part.len() > 1 && (self.cuts >= CUTS || self.failures >= FAILURES) {
+            self.split_next(part, None);
+        }
+        Step::Wait(wait)
+    }
+
+    /// Solr itself failed at one document, alone. That is the document's fault if it happens again
+    /// and again while others pass; and never before another has passed.
+    fn apply_failure(&mut self, n: usize, wait: Wait, now: u64, others: u64) -> Step {
+        let entry = &mut self.entries[n];
+        let was_suspect = entry.failures > 0;
+        let others_pass = was_suspect && others > entry.failed_at;
+        if !was_suspect {
+            (entry.failures, entry.failed_at) = (1, now);
+        } else if others_pass {
+            entry.failures += 1;
+        }
+        if entry.failures >= TRIES {
+            let reason = format!("{} ({TRIES} tries, while others passed)", wait.reason);
+            self.settle_next(n..n + 1, &Outcome::Rejected { status: 500, reason });
+            return Step::On;
+        }
+        self.go_on_with(&[]);
+        self.suspects.push(n);
+        match self.parts.is_empty() || !others_pass && was_suspect {
+            true => {
+                // The others of them wait as well: one request is enough to see.
+                let rest = std::mem::take(&mut self.parts);
+                self.suspects.extend(rest.into_iter().flatten());
+                Step::Later(wait)
+            }
+            false if others_pass => Step::On,
+            false => Step::Wait(wait),
+        }
+    }
+
+    /// A part has its outcome; what comes next begins anew.
+    fn settle_next(&mut self, part: Range<usize>, outcome: &Outcome) {
+        self.settle(part, outcome);
+        self.go_on_with(&[]);
+    }
+
+    /// These parts, from and to, come instead of the one that was sent.
+    fn go_on_with(&mut self, parts: &[(usize, usize)]) {
+        self.parts.pop();
+        let parts = parts.iter().map(|(from, to)| *from..*to);
+        self.parts.extend(parts.filter(|part| !part.is_empty()));
+        (self.cuts, self.failures) = (0, 0);
+    }
+
+    /// The parts in which something at fault is looked for, the first one last: around the one
+    /// that Solr has named, or halves.
+    fn split_next(&mut self, part: Range<usize>, named: Option<usize>) {
+        match named {
+            Some(n) => self.go_on_with(&[(n + 1, part.end), (n, n + 1), (part.start, n)]),
+            None => {
+                let middle = part.start + part.len() / 2;
+                self.go_on_with(&[(middle, part.end), (part.start, middle)]);
+            }
+        }
     }
 
     /// The one command of a part whose document the message names, if it is exactly one.

@@ -1,5 +1,6 @@
-//! The main thread's side of posting: starts the post threads, gives them jobs while there is room,
-//! and takes their answers. It never waits for them; their wake-up is a descriptor for `poll`.
+//! The main thread's side of posting: starts post threads and scout, gives them work while there is
+//! room, and takes their answers. It never waits for them; their wake-up is a descriptor for
+//! `poll`.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,14 +8,16 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use scoreboard::WorkerCell;
+use cluster::Cluster;
+use scoreboard::{LeadersCell, WorkerCell};
 use slog::Logger;
 
-use crate::backoff::Backoff;
 use crate::batch::Batch;
-use crate::lane::Lane;
-use crate::post::{Answer, Job, Poster};
+use crate::lanes::{Back, Lanes};
+use crate::node::Request;
+use crate::post::{Answer, Poster};
 use crate::queue::Queue;
+use crate::scout::Scout;
 use crate::secrets::Authorization;
 use crate::wire::Wire;
 
@@ -25,53 +28,116 @@ pub(crate) struct Posts {
     wake: UnixStream,
     threads: usize,
     under_way: usize,
+    /// Batches that were routed by a layout that is no more, before they were taken.
+    returned: Vec<Batch>,
     spare: Vec<Batch>,
     usual: usize,
+    serial: u64,
     cell: WorkerCell,
 }
 
+/// Empty batches that are kept for use.
+const SPARE: usize = 8;
+
 impl Posts {
     /// Starts the threads. Only after the fork, and with signals blocked: they are the main
-    /// thread's business.
+    /// thread's business. `leaders`: where the scout tells who leads.
     pub(crate) fn start(
         config: &config::Config,
         authorization: Option<Authorization>,
         cell: WorkerCell,
+        leaders: Option<LeadersCell>,
         log: &Logger,
     ) -> io::Result<Posts> {
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
         let (sender, answers) = channel();
-        let queue = Arc::new(Queue::default());
-        let lane = Arc::new(Lane::new(&config.solr, log.clone()));
+        let lanes = Lanes::new(config, cell, sys::clock::now_ms(), log);
+        let queue = Arc::new(Queue::new(lanes, waker));
         let threads = (config.batch.in_flight as usize).clamp(1, scoreboard::POSTERS);
         sys::with_signals_blocked(|| -> io::Result<()> {
-            for number in 0..threads {
+            let mut breakers = Vec::new();
+            for who in 0..threads {
+                let wire = Wire::new(&config.solr, authorization.clone());
+                breakers.push(wire.breaker());
                 let poster = Poster {
+                    who,
                     queue: Arc::clone(&queue),
-                    lane: Arc::clone(&lane),
-                    wire: Wire::new(&config.solr, authorization.clone()),
-                    cell: cell.poster(number),
-                    backoff: Backoff::new(&config.retry),
+                    wire,
+                    cell: cell.poster(who),
                     min_rf: config.solr.min_rf,
                     answers: Sender::clone(&sender),
-                    wake: waker.try_clone()?,
                     buffer: Vec::new(),
+                    log: log.clone(),
                 };
-                let thread = std::thread::Builder::new().name(format!("post {number}"));
+                let thread = std::thread::Builder::new().name(format!("post {who}"));
                 thread.spawn(move || poster.run())?;
+            }
+            if config.solr.routing == config::Routing::Leader {
+                let scout = Scout {
+                    queue: Arc::clone(&queue),
+                    wire: Wire::new(&config.solr, authorization),
+                    collection: config.solr.collection.clone(),
+                    breakers,
+                    answers: Sender::clone(&sender),
+                    leaders,
+                    log: log.clone(),
+                    last: None,
+                };
+                let thread = std::thread::Builder::new().name("scout".into());
+                thread.spawn(move || scout.run())?;
             }
             Ok(())
         })??;
         let usual = usize::try_from(config.batch.bytes).unwrap_or(usize::MAX / 2);
-        let (under_way, spare) = (0, Vec::new());
-        Ok(Posts { queue, answers, wake, threads, under_way, spare, usual, cell })
+        Ok(Posts {
+            queue,
+            answers,
+            wake,
+            threads,
+            under_way: 0,
+            returned: Vec::new(),
+            spare: Vec::new(),
+            usual,
+            serial: 0,
+            cell,
+        })
     }
 
-    /// Whether a job would be begun soon: one for each thread, and one that waits.
+    /// There is work from now on, or none.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.queue.set_busy(busy);
+    }
+
+    /// Whether more should be read: somebody would take it soon.
     pub(crate) fn has_room(&self) -> bool {
-        self.under_way <= self.threads
+        self.queue.has_room()
+    }
+
+    /// Whether it is known where documents go.
+    pub(crate) fn is_known(&self) -> bool {
+        self.queue.is_known()
+    }
+
+    /// Whether this lane would send a batch soon.
+    pub(crate) fn wants_more(&self, lane: usize) -> bool {
+        self.queue.wants_more(lane)
+    }
+
+    /// The number of the layout that is routed by.
+    pub(crate) fn layout(&self) -> u64 {
+        self.queue.layout()
+    }
+
+    /// What is routed by, and its number.
+    pub(crate) fn sight(&self) -> (u64, Option<Arc<Cluster>>) {
+        self.queue.sight()
+    }
+
+    /// The most documents that a batch should have, by `max_docs_per_s`.
+    pub(crate) fn most_docs(&self) -> usize {
+        self.queue.most_docs()
     }
 
     /// Whether every answer is in.
@@ -79,10 +145,30 @@ impl Posts {
         self.under_way == 0
     }
 
-    pub(crate) fn send(&mut self, job: Job) {
+    /// Sends a batch on its lane.
+    pub(crate) fn send(&mut self, mut batch: Batch) {
+        batch.close();
         self.under_way += 1;
         self.count();
-        self.queue.push(job);
+        if let Back::Returned(batch) = self.queue.push(batch) {
+            self.returned.push(batch);
+        }
+    }
+
+    /// Has a hard commit made.
+    pub(crate) fn commit(&mut self) {
+        self.plain(Request::Commit);
+    }
+
+    /// Has an empty update posted, to see whether Solr would take one.
+    pub(crate) fn probe(&mut self) {
+        self.plain(Request::Probe);
+    }
+
+    fn plain(&mut self, request: Request) {
+        self.under_way += 1;
+        self.count();
+        self.queue.push_plain(request);
     }
 
     /// The next answer, if there is one.
@@ -90,7 +176,10 @@ impl Posts {
         // The bytes first: one that is written later wakes the next poll.
         let mut bytes = [0; 64];
         while matches!((&self.wake).read(&mut bytes), Ok(n) if n == bytes.len()) {}
-        let answer = self.answers.try_recv().ok()?;
+        let answer = match self.returned.pop() {
+            Some(batch) => Answer::Batch(batch),
+            None => self.answers.try_recv().ok()?,
+        };
         self.under_way = self.under_way.saturating_sub(1);
         self.count();
         Some(answer)
@@ -105,24 +194,30 @@ impl Posts {
         self.queue.halt();
     }
 
+    pub(crate) fn is_halted(&self) -> bool {
+        self.queue.is_halted()
+    }
+
     pub(crate) fn go_on(&self) {
         self.queue.go_on();
     }
 
     /// Whether all that could be under way waits for its next try.
     pub(crate) fn is_backing_off(&self) -> bool {
-        let resting = self.cell.posters().filter(|p| p.backing_off() != 0).count();
-        resting > 0 && resting >= self.under_way.min(self.threads)
+        self.queue.is_backing_off()
     }
 
-    /// An empty batch.
-    pub(crate) fn blank(&mut self) -> Batch {
-        self.spare.pop().unwrap_or_default()
+    /// An empty batch for a lane of this layout.
+    pub(crate) fn blank(&mut self, lane: usize, layout: u64) -> Batch {
+        self.serial += 1;
+        let mut batch = self.spare.pop().unwrap_or_default();
+        (batch.serial, batch.lane, batch.layout) = (self.serial, lane, layout);
+        batch
     }
 
     /// Takes a batch back, to be used again.
     pub(crate) fn recycle(&mut self, mut batch: Batch) {
-        if self.spare.len() <= self.threads {
+        if self.spare.len() < SPARE {
             batch.clear(self.usual);
             self.spare.push(batch);
         }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use config::Config;
 use scoreboard::Trouble;
 
-use crate::lane::{Lane, Request};
-use crate::receipt::{Verdict, Wait, judge_plain};
+use crate::node::{Forms, Request};
+use crate::receipt::judge_plain;
 use crate::secrets::Authorization;
 use crate::wire::Wire;
 
@@ -28,31 +28,25 @@ pub(crate) fn with(
     authorization: Option<Authorization>,
     most: Option<Duration>,
 ) -> Result<(), String> {
-    let lane = Lane::new(&config.solr, slog::Logger::root(slog::Discard, slog::o!()));
+    let forms = Forms::new(&config.solr);
+    let seeds = &config.solr.urls;
     let begin = Instant::now();
     let mut reasons = Vec::new();
-    for seed in 0..lane.seeds() {
+    for (n, seed) in seeds.iter().enumerate() {
         let mut solr = config.solr.clone();
         if let Some(most) = most {
-            let left = most.saturating_sub(begin.elapsed()) / (lane.seeds() - seed) as u32;
+            let left = most.saturating_sub(begin.elapsed()) / (seeds.len() - n) as u32;
             let left = left.max(LEAST);
             solr.timeout = solr.timeout.min(left);
             solr.connect_timeout = solr.connect_timeout.min(left);
         }
         let wire = Wire::new(&solr, authorization.clone());
-        let verdict = match wire.post(lane.url(seed, Request::Probe), b"[]") {
-            Ok(reply) => judge_plain(&reply),
-            Err(wait) => Verdict::Wait(wait),
-        };
-        let wait = match verdict {
-            Verdict::Confirmed => return Ok(()),
-            Verdict::Wait(wait) => wait,
-            Verdict::AtFault { status, message } => {
-                Wait::standing(format!("HTTP {status}: {message}"))
-            }
-            Verdict::TooLarge => Wait::standing("HTTP 413"),
-        };
-        reasons.push((wait.trouble == Trouble::Passing, lane.describe(seed, &wait)));
+        let node = forms.any(seed);
+        let reply = wire.post(node.url(Request::Probe), b"[]");
+        match reply.and_then(|reply| judge_plain(&reply)) {
+            Ok(()) => return Ok(()),
+            Err(wait) => reasons.push((wait.trouble == Trouble::Passing, node.describe(&wait))),
+        }
     }
     // A node that answers knows more than one that does not.
     reasons.sort_by_key(|(passing, _)| *passing);

@@ -1,5 +1,6 @@
 use super::*;
-use crate::fake_solr::{FakeSolr, Play, config, nobody};
+use crate::testing::config;
+use fake_solr::{FakeSolr, Play, nobody};
 
 #[test]
 fn one_seed_that_takes_updates_is_enough() {

@@ -1,96 +1,211 @@
-//! The jobs between the main thread and the post threads, and the word that stops them.
+//! The lock around the lanes, and who is woken when they change: the post threads for work, the
+//! scout for a look, the main thread for room.
 //!
 //! The main thread never waits here: it asks whether there is room before it reads on, and that is
-//! the back-pressure. A post thread waits for a job, or out of a backoff, and is woken from either
-//! by [`Queue::halt`].
+//! the back-pressure. What it asks for each line is an atomic, not the lock.
 
-use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
-use crate::post::Job;
+use cluster::Cluster;
 
-/// Jobs that nobody has taken yet.
-#[derive(Default)]
+use crate::batch::Batch;
+use crate::lanes::{Back, Lanes, Learnt, Look, Take, Ticket};
+use crate::node::Request;
+use crate::receipt::Wait;
+
+/// A request that is made when there is nothing to wake a thread earlier is at most so far off.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What main thread, post threads and scout share.
 pub(crate) struct Queue {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Job>,
-    halted: bool,
+    lanes: Mutex<Lanes>,
+    work: Condvar,
+    look: Condvar,
+    room: AtomicBool,
+    known: AtomicBool,
+    layout: AtomicU64,
+    main: UnixStream,
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    pub(crate) fn push(&self, job: Job) {
-        self.lock().jobs.push_back(job);
-        self.changed.notify_all();
-    }
-
-    /// The next job; waits for it.
-    pub(crate) fn take(&self) -> Job {
-        let mut state = self.lock();
-        loop {
-            match state.jobs.pop_front() {
-                Some(job) => return job,
-                None => state = self.changed.wait(state).unwrap_or_else(|e| e.into_inner()),
-            }
+    /// `main` wakes the main thread when it is written to; it is non-blocking.
+    pub(crate) fn new(lanes: Lanes, main: UnixStream) -> Queue {
+        let (room, known) = (lanes.has_room().into(), lanes.is_known().into());
+        Queue {
+            lanes: Mutex::new(lanes),
+            work: Condvar::new(),
+            look: Condvar::new(),
+            room,
+            known,
+            layout: AtomicU64::new(0),
+            main,
         }
     }
 
-    /// From now on nothing more is sent and nothing waited for: jobs come back as they are.
+    /// There is something for the main thread.
+    pub(crate) fn wake_main(&self) {
+        let _ = (&self.main).write(&[1]); // a full pipe wakes as well
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Does something to the lanes and wakes whom it concerns.
+    fn change<T>(&self, f: impl FnOnce(&mut Lanes) -> T) -> T {
+        let mut lanes = self.lock();
+        let before = lanes.next_look(now());
+        let result = f(&mut lanes);
+        self.let_go(lanes, before);
+        self.work.notify_all();
+        result
+    }
+
+    /// Gives the lock back; tells scout and main thread what is new for them.
+    fn let_go(&self, lanes: MutexGuard<'_, Lanes>, look: Option<u64>) {
+        let room = lanes.has_room();
+        let had_room = self.room.swap(room, Relaxed);
+        self.layout.store(lanes.layout(), Relaxed);
+        let known = lanes.is_known();
+        let was_known = self.known.swap(known, Relaxed);
+        let is_new = lanes.next_look(now()) != look;
+        drop(lanes);
+        if is_new {
+            self.look.notify_all();
+        }
+        if room && !had_room || known && !was_known {
+            self.wake_main();
+        }
+    }
+
+    /// Whether more should be read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.load(Relaxed)
+    }
+
+    /// Whether it is known where documents go.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.load(Relaxed)
+    }
+
+    /// The number of the layout that is routed by.
+    pub(crate) fn layout(&self) -> u64 {
+        self.layout.load(Relaxed)
+    }
+
+    pub(crate) fn sight(&self) -> (u64, Option<Arc<Cluster>>) {
+        self.lock().sight()
+    }
+
+    pub(crate) fn wants_more(&self, lane: usize) -> bool {
+        self.lock().wants_more(lane)
+    }
+
+    pub(crate) fn most_docs(&self) -> usize {
+        self.lock().most_docs()
+    }
+
+    pub(crate) fn push(&self, batch: Batch) -> Back {
+        self.change(|lanes| lanes.push(batch))
+    }
+
+    pub(crate) fn push_plain(&self, request: Request) {
+        self.change(|lanes| lanes.push_plain(request));
+    }
+
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.change(|lanes| lanes.set_busy(busy, now()));
+    }
+
+    /// From now on nothing more is sent and nothing waited for: all comes back as it is.
     pub(crate) fn halt(&self) {
-        self.lock().halted = true;
-        self.changed.notify_all();
+        self.change(|lanes| lanes.halt(true));
     }
 
     /// Takes [`Queue::halt`] back.
     pub(crate) fn go_on(&self) {
-        self.lock().halted = false;
+        self.change(|lanes| lanes.halt(false));
     }
 
     pub(crate) fn is_halted(&self) -> bool {
-        self.lock().halted
+        self.lock().is_halted()
     }
 
-    /// Waits for `time`, or until it is halted, and answers whether it is.
-    pub(crate) fn rest(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        let mut state = self.lock();
+    pub(crate) fn is_backing_off(&self) -> bool {
+        self.lock().is_backing_off(now())
+    }
+
+    /// The next thing for post thread `who` to do; waits for it.
+    pub(crate) fn take(&self, who: usize) -> Take {
+        let mut lanes = self.lock();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if state.halted || left.is_zero() {
-                return state.halted;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(|e| e.into_inner()).0;
+            let (at, before) = (now(), lanes.next_look(now()));
+            let until = match lanes.take(who, at) {
+                Take::Nothing(until) => until,
+                take => {
+                    self.let_go(lanes, before);
+                    return take;
+                }
+            };
+            let time =
+                until.map_or(LONGEST, |u| Duration::from_millis(u.saturating_sub(at).max(1)));
+            lanes = self.work.wait_timeout(lanes, time).unwrap_or_else(|e| e.into_inner()).0;
         }
+    }
+
+    pub(crate) fn worked(&self, ticket: &Ticket, who: usize, took: Duration, size: (usize, usize)) {
+        self.change(|lanes| lanes.worked(ticket, who, took, size, now()));
+    }
+
+    pub(crate) fn release(&self, ticket: &Ticket, who: usize) {
+        self.change(|lanes| lanes.release(ticket, who));
+    }
+
+    pub(crate) fn failed(
+        &self,
+        ticket: &Ticket,
+        who: usize,
+        batch: Option<Batch>,
+        wait: &Wait,
+    ) -> Back {
+        self.change(|lanes| lanes.failed(ticket, who, batch, wait, now()))
+    }
+
+    pub(crate) fn again(&self, request: Request) {
+        self.change(|lanes| lanes.again(request));
+    }
+
+    pub(crate) fn suspect(&self, ticket: &Ticket, who: usize, batch: Batch, wait: &Wait) -> Back {
+        self.change(|lanes| lanes.suspect(ticket, who, batch, wait, now()))
+    }
+
+    pub(crate) fn last_add(&self, ticket: &Ticket) -> u64 {
+        self.lock().last_add(ticket)
+    }
+
+    /// Whom to ask about the cluster; waits until it is time to.
+    pub(crate) fn wait_for_a_look(&self) -> Vec<String> {
+        let mut lanes = self.lock();
+        loop {
+            let at = now();
+            let time = match lanes.next_look(at) {
+                Some(due) if due <= at => return lanes.whom_to_ask(),
+                Some(due) => Duration::from_millis(due - at),
+                None => LONGEST,
+            };
+            lanes = self.look.wait_timeout(lanes, time).unwrap_or_else(|e| e.into_inner()).0;
+        }
+    }
+
+    pub(crate) fn learn(&self, look: Look) -> Learnt {
+        self.change(|lanes| lanes.learn(look, now()))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    #[test]
-    fn a_backoff_is_interrupted_at_once() {
-        let queue = Arc::new(Queue::default());
-        let other = Arc::clone(&queue);
-        let resting = std::thread::spawn(move || {
-            let begin = Instant::now();
-            (other.rest(Duration::from_secs(60)), begin.elapsed())
-        });
-        queue.push(Job::Probe); // any other news is no reason
-        queue.halt();
-        let (halted, took) = resting.join().unwrap();
-        assert!(halted && took < Duration::from_secs(5), "{took:?}");
-        queue.go_on();
-        assert!(!queue.rest(Duration::from_millis(1)));
-    }
+fn now() -> u64 {
+    sys::clock::now_ms()
 }

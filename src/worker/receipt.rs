@@ -38,17 +38,28 @@ pub(crate) struct Reply {
 pub(crate) enum Verdict {
     /// Solr has all of it.
     Confirmed,
+    /// Some node has passed all of it on, and somebody has it: the weaker promise.
+    Forwarded,
     /// One of the documents is at fault, in Solr's words.
     AtFault {
         /// The HTTP status.
         status: u16,
         /// Solr's message, without its wrapping.
         message: String,
+        /// How many are in before the one at fault, if the leader says so.
+        applied: Option<usize>,
     },
     /// The body is larger than something on the way takes.
     TooLarge,
     /// It is nobody's fault, or nobody knows: send it again later.
-    Wait(Wait),
+    Wait {
+        /// Why.
+        wait: Wait,
+        /// How many are in all the same, as the leader says.
+        applied: usize,
+        /// Solr itself failed at it, and perhaps because of one document.
+        suspect: bool,
+    },
 }
 
 /// Why something waits.
@@ -62,11 +73,22 @@ pub(crate) struct Wait {
     /// The connection broke while the body was being sent: perhaps something on the way found it
     /// too large, and its 413 was lost with the connection.
     pub(crate) cut: bool,
+    /// It asks us to slow down.
+    pub(crate) overload: bool,
+    /// Another may lead the shard by now: worth a look at the cluster.
+    pub(crate) stale: bool,
 }
 
 impl Wait {
     pub(crate) fn passing(reason: impl Into<String>) -> Wait {
-        Wait { trouble: Trouble::Passing, reason: reason.into(), retry_after: None, cut: false }
+        Wait {
+            trouble: Trouble::Passing,
+            reason: reason.into(),
+            retry_after: None,
+            cut: false,
+            overload: false,
+            stale: false,
+        }
     }
 
     pub(crate) fn standing(reason: impl Into<String>) -> Wait {
@@ -103,56 +125,110 @@ struct Fault<'a> {
 /// Text that may hold half a character: Solr cuts messages between surrogates.
 struct Lossy<'a>(Cow<'a, str>);
 
-/// Ids out of a flat list `id, version, id, version, …`.
+/// Ids and versions out of a flat list `id, version, id, version, …`.
 #[derive(Default)]
-struct Ids<'a>(Vec<Cow<'a, str>>);
+struct Ids<'a>(Vec<(Cow<'a, str>, i64)>);
 
-/// What an update with `versions=true` was answered.
-pub(crate) fn judge(reply: &Reply, sent: &Batch, part: Range<usize>, min_rf: u32) -> Verdict {
-    let answer = match judge_head(reply) {
-        Ok(answer) => answer,
-        Err(verdict) => return verdict,
+/// What an update with `versions=true` was answered. `leads`: it was sent to a shard's leader, whose
+/// receipt lists what it has applied, in order, also when it refuses one.
+pub(crate) fn judge(
+    reply: &Reply,
+    leads: bool,
+    sent: &Batch,
+    part: Range<usize>,
+    min_rf: u32,
+) -> Verdict {
+    let (answer, verdict) = judge_head(reply);
+    // Where a replica more is asked for than the leader itself, an error's receipt does not say
+    // whether that was there.
+    let applied = match &answer {
+        Some(answer) if leads && min_rf <= 1 && !answer.is_of_another() => {
+            applied(answer, sent, part.clone())
+        }
+        _ => None,
     };
-    let wait = |reason: String| Verdict::Wait(Wait::passing(reason));
-    match answer.response_header.and_then(|h| h.rf) {
-        None => return wait("Solr's answer does not say how many replicas have it".into()),
-        Some(NOBODY) => return wait("no replica has confirmed it (rf 2147483647)".into()),
+    match verdict {
+        Some(Verdict::AtFault { status, message, .. }) => {
+            let applied = applied.filter(|n| *n < part.len());
+            return Verdict::AtFault { status, message, applied };
+        }
+        Some(Verdict::Wait { wait, suspect, .. }) => {
+            return Verdict::Wait { wait, applied: applied.unwrap_or(0), suspect };
+        }
+        Some(verdict) => return verdict,
+        None => {}
+    }
+    let Some(answer) = answer else { return waits(Wait::passing("no answer of Solr's")) };
+    match answer.response_header.as_ref().and_then(|h| h.rf) {
+        None => {
+            return waits(Wait::passing("Solr's answer does not say how many replicas have it"));
+        }
+        Some(NOBODY) => {
+            let wait = Wait::passing("no replica has confirmed it (rf 2147483647)");
+            return waits(Wait { stale: true, ..wait });
+        }
         Some(rf) if rf < i64::from(min_rf) => {
-            return wait(format!("{rf} of min_rf = {min_rf} replicas have confirmed it"));
+            let reason = format!("{rf} of min_rf = {min_rf} replicas have confirmed it");
+            return waits(Wait::passing(reason));
         }
         Some(_) => {}
     }
     let of = |kind: Kind| {
         let entries = part.clone().filter(move |e| sent.entries[*e].kind == kind);
-        entries.map(|e| sent.id(e))
+        entries.map(|e| sent.listed(e))
     };
-    let same = |listed: &Ids<'_>, kind| listed.0.iter().map(|id| &**id).eq(of(kind));
-    match same(&answer.adds, Kind::Add) && same(&answer.deletes, Kind::Delete) {
-        true => Verdict::Confirmed,
-        false => Verdict::Wait(Wait::standing(
+    let same = |listed: &Ids<'_>, kind| listed.0.iter().map(|(id, _)| &**id).eq(of(kind));
+    if !same(&answer.adds, Kind::Add) || !same(&answer.deletes, Kind::Delete) {
+        return waits(Wait::standing(
             "Solr's receipt lists other documents than were sent: its update chain drops or renames \
              them",
-        )),
+        ));
     }
+    match answer.adds.0.iter().chain(&answer.deletes.0).all(|(_, version)| *version != 0) {
+        true => Verdict::Confirmed,
+        false => Verdict::Forwarded,
+    }
+}
+
+/// How many commands the leader has carried out before it stopped, if what it lists is a beginning
+/// of what it was sent.
+fn applied(answer: &Answer<'_>, sent: &Batch, part: Range<usize>) -> Option<usize> {
+    let (mut adds, mut deletes) = (answer.adds.0.iter(), answer.deletes.0.iter());
+    let mut count = 0;
+    for entry in part {
+        let listed = match sent.entries[entry].kind {
+            Kind::Add => &mut adds,
+            Kind::Delete => &mut deletes,
+        };
+        match listed.next() {
+            Some((id, version)) if id == sent.listed(entry) && *version != 0 => count += 1,
+            Some(_) => return None,
+            None => break,
+        }
+    }
+    (adds.next().is_none() && deletes.next().is_none()).then_some(count)
+}
+
+fn waits(wait: Wait) -> Verdict {
+    Verdict::Wait { wait, applied: 0, suspect: false }
 }
 
 /// What a commit or a probe, an update without documents, was answered.
-pub(crate) fn judge_plain(reply: &Reply) -> Verdict {
-    match judge_head(reply) {
-        Ok(_) => Verdict::Confirmed,
-        Err(Verdict::AtFault { status, message }) => {
-            Verdict::Wait(Wait::standing(format!("HTTP {status}: {message}")))
+pub(crate) fn judge_plain(reply: &Reply) -> Result<(), Wait> {
+    match judge_head(reply).1 {
+        None => Ok(()),
+        Some(Verdict::AtFault { status, message, .. }) => {
+            Err(Wait::standing(format!("HTTP {status}: {message}")))
         }
-        Err(verdict) => verdict,
+        Some(Verdict::Wait { wait, .. }) => Err(wait),
+        Some(Verdict::TooLarge | Verdict::Confirmed | Verdict::Forwarded) => {
+            Err(Wait::standing("HTTP 413"))
+        }
     }
 }
 
-/// Everything that can be said without looking at documents.
-fn judge_head(reply: &Reply) -> Result<Answer<'_>, Verdict> {
-    let passing = |reason: String| {
-        Verdict::Wait(Wait { retry_after: reply.retry_after, ..Wait::passing(reason) })
-    };
-    let standing = |reason: String| Verdict::Wait(Wait::standing(reason));
+/// Everything that can be said without looking at documents; no verdict is a 200 that looks well.
+fn judge_head(reply: &Reply) -> (Option<Answer<'_>>, Option<Verdict>) {
     let json = reply.content_type.contains("json");
     let answer = match serde_json::from_slice::<Answer<'_>>(&reply.body) {
         Ok(answer) if json => Some(answer),
@@ -161,13 +237,16 @@ fn judge_head(reply: &Reply) -> Result<Answer<'_>, Verdict> {
     let message = answer.as_ref().and_then(|a| Some(clean(&a.error.as_ref()?.msg.as_ref()?.0)));
     let said = || message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
     let status = reply.status;
-    Err(match (status, answer) {
-        (200, Some(answer)) => return judge_header(answer),
-        (200, None) => passing("answered 200, but not in Solr's JSON".into()),
+    let passing = |reason: String| Wait { retry_after: reply.retry_after, ..Wait::passing(reason) };
+    let standing = |reason: String| Some(waits(Wait::standing(reason)));
+    let verdict = match (status, &answer) {
+        (200, Some(answer)) => judge_header(answer).map(waits),
+        (200, None) => Some(waits(passing("answered 200, but not in Solr's JSON".into()))),
         (400 | 409, Some(_)) if message.as_ref().is_some_and(|m| !is_ours(m)) => {
-            Verdict::AtFault { status, message: message.unwrap_or_default() }
+            let message = message.clone().unwrap_or_default();
+            Some(Verdict::AtFault { status, message, applied: None })
         }
-        (413, _) => Verdict::TooLarge,
+        (413, _) => Some(Verdict::TooLarge),
         (401, _) => {
             standing(format!("the credentials are not taken (HTTP 401){}: {CREDENTIALS}", said()))
         }
@@ -175,27 +254,47 @@ fn judge_head(reply: &Reply) -> Result<Answer<'_>, Verdict> {
             "may not write (HTTP 403){}: give this user the right to update",
             said()
         )),
-        (404, _) => standing(NO_COLLECTION.into()),
+        (404, _) => Some(waits(Wait { stale: true, ..Wait::standing(NO_COLLECTION) })),
         (407 | 415 | 300..=399, _) => {
             standing(format!("HTTP {status}{}: this is no Solr, name it in solr.urls", said()))
         }
-        (408 | 425 | 429 | 500..=599, _) => passing(format!("HTTP {status}{}", said())),
-        _ => passing(format!("HTTP {status}{}", said())),
-    })
+        _ => {
+            let wait = Wait {
+                overload: status == 429,
+                stale: matches!(status, 500 | 503 | 510),
+                ..passing(format!("HTTP {status}{}", said()))
+            };
+            // What one node says of another is nothing about a document.
+            let own = answer.as_ref().is_some_and(|a| a.error.is_some() && !a.is_of_another());
+            Some(Verdict::Wait { wait, applied: 0, suspect: status == 500 && own })
+        }
+    };
+    (answer, verdict)
 }
+
+impl Answer<'_> {
+    /// Whether the error is another node's: a document was passed on, and that went wrong.
+    fn is_of_another(&self) -> bool {
+        let message = self.error.as_ref().and_then(|e| e.msg.as_ref());
+        message.is_some_and(|m| m.0.starts_with(FORWARDED))
+    }
+}
+
+/// How Solr's message begins where a document was passed on and that went wrong.
+const FORWARDED: &str = "Async exception";
 
 const CREDENTIALS: &str = "set solr.username and solr.password_file, or solr.token_file";
 
-fn judge_header(answer: Answer<'_>) -> Result<Answer<'_>, Verdict> {
+fn judge_header(answer: &Answer<'_>) -> Option<Wait> {
     let why = match &answer.response_header {
         None => "answered 200, but not as Solr does",
         Some(header) if header.status != 0 => "answered 200 with an error in it",
         Some(Header { errors: Some(_), .. }) => {
             "documents were dropped by a TolerantUpdateProcessor: take it out of the update chain"
         }
-        Some(_) => return Ok(answer),
+        Some(_) => return None,
     };
-    Err(Verdict::Wait(Wait::standing(why)))
+    Some(Wait::standing(why))
 }
 
 /// Whether a 400 is about the body that we built, so no document's fault: cut off on the way, most
@@ -205,6 +304,10 @@ fn is_ours(message: &str) -> bool {
         "Cannot parse provided JSON",
         "JSON Parse Error",
         "missing content stream",
+        "unknown UpdateRequestProcessorChain",
+        "Expected: OBJECT_START",
+        "Unknown command",
+        "Unknown key",
         "Missing ContentType",
     ]
     .iter()
@@ -214,7 +317,7 @@ fn is_ours(message: &str) -> bool {
 /// Solr's message in one line, without what a forwarding node wraps around it.
 fn clean(message: &str) -> String {
     const WRAPPING: &str = "Remote error message:";
-    let inner = match message.starts_with("Async exception") {
+    let inner = match message.starts_with(FORWARDED) {
         true => message.split(WRAPPING).nth(1).unwrap_or(message),
         false => message,
     };
@@ -280,8 +383,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Ids<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
                 let mut ids = Vec::new();
                 while let Some(Lossy(id)) = list.next_element()? {
-                    list.next_element::<i64>()?; // 0 where the document was forwarded
-                    ids.push(id);
+                    let version = list.next_element()?.unwrap_or(0); // 0: forwarded
+                    ids.push((id, version));
                 }
                 Ok(Ids(ids))
             }

@@ -10,18 +10,18 @@ fn reply(status: u16, body: &str) -> Reply {
 }
 
 fn verdict(ids: &[&str], status: u16, body: &str) -> Verdict {
-    judge(&reply(status, body), &batch(ids), 0..ids.len(), 1)
+    judge(&reply(status, body), true, &batch(ids), 0..ids.len(), 1)
 }
 
 fn waits(ids: &[&str], status: u16, body: &str) -> (Trouble, String) {
     match verdict(ids, status, body) {
-        Verdict::Wait(wait) => (wait.trouble, wait.reason),
+        Verdict::Wait { wait, .. } => (wait.trouble, wait.reason),
         other => panic!("{other:?}"),
     }
 }
 
-fn at_fault(status: u16, message: &str) -> Verdict {
-    Verdict::AtFault { status, message: message.into() }
+fn at_fault(status: u16, message: &str, applied: Option<usize>) -> Verdict {
+    Verdict::AtFault { status, message: message.into(), applied }
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_receipt_that_lists_what_was_sent_confirms_it() {
     assert_eq!(verdict(&["v1", "v2"], 200, direct), Verdict::Confirmed);
     let forwarded =
         r#"{"responseHeader":{"rf":2,"status":0,"QTime":45},"adds":["v1",0,"v1",0,"42",0]}"#;
-    assert_eq!(verdict(&["v1", "v1", "42"], 200, forwarded), Verdict::Confirmed);
+    assert_eq!(verdict(&["v1", "v1", "42"], 200, forwarded), Verdict::Forwarded);
     let escaped = r#"{"responseHeader":{"rf":1,"status":0},"adds":["a\u0001\"é\ud83d\ude00",1]}"#;
     assert_eq!(verdict(&["a\u{1}\"é😀"], 200, escaped), Verdict::Confirmed);
 }
@@ -46,10 +46,10 @@ fn adds_and_deletes_are_listed_apart() {
     let body = r#"{"responseHeader":{"rf":1,"status":0,"QTime":72},
         "adds":["v1",1882628252310175744,"v2",1882628252344778752,"v4",1882628252351070208],
         "deletes":["v3",-1882628252347924480]}"#;
-    assert_eq!(judge(&reply(200, body), &sent, 0..4, 1), Verdict::Confirmed);
-    assert!(matches!(judge(&reply(200, body), &sent, 0..3, 1), Verdict::Wait(_)));
+    assert_eq!(judge(&reply(200, body), true, &sent, 0..4, 1), Verdict::Confirmed);
+    assert!(matches!(judge(&reply(200, body), true, &sent, 0..3, 1), Verdict::Wait { .. }));
     let only = r#"{"responseHeader":{"rf":2,"status":0,"QTime":16},"deletes":["v3",0]}"#;
-    assert_eq!(judge(&reply(200, only), &sent, 2..3, 1), Verdict::Confirmed);
+    assert_eq!(judge(&reply(200, only), true, &sent, 2..3, 1), Verdict::Forwarded);
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn a_200_that_confirms_nothing_is_no_receipt() {
     }
     let good = r#"{"responseHeader":{"rf":1,"status":0},"adds":["a",1]}"#;
     let html = Reply { content_type: "text/html".into(), ..reply(200, good) };
-    assert!(matches!(judge(&html, &batch(&["a"]), 0..1, 1), Verdict::Wait(_)));
-    match judge(&reply(200, good), &batch(&["a"]), 0..1, 2) {
-        Verdict::Wait(wait) => {
+    assert!(matches!(judge(&html, true, &batch(&["a"]), 0..1, 1), Verdict::Wait { .. }));
+    match judge(&reply(200, good), true, &batch(&["a"]), 0..1, 2) {
+        Verdict::Wait { wait, .. } => {
             assert_eq!(wait.reason, "1 of min_rf = 2 replicas have confirmed it")
         }
         other => panic!("{other:?}"),
@@ -98,16 +98,18 @@ fn solrs_own_error_is_the_documents_fault() {
     };
     assert_eq!(
         error(400, "ERROR: [doc=v2] unknown field 'nosuchfield'"),
-        at_fault(400, "ERROR: [doc=v2] unknown field 'nosuchfield'")
+        at_fault(400, "ERROR: [doc=v2] unknown field 'nosuchfield'", Some(1))
     );
     assert_eq!(
         error(409, "version conflict for v1 expected=5 actual=1882628252554493952"),
-        at_fault(409, "version conflict for v1 expected=5 actual=1882628252554493952")
+        at_fault(409, "version conflict for v1 expected=5 actual=1882628252554493952", Some(1))
     );
     let wrapped = "Async exception during distributed update: Error from server at \
                    http://127.0.0.1:26583/solr: null\n\n\n\nrequest: http://127.0.0.1:26583/solr\n\
                    Remote error message: ERROR: [doc=v2] unknown field 'nosuchfield'";
-    assert_eq!(error(400, wrapped), at_fault(400, "ERROR: [doc=v2] unknown field 'nosuchfield'"));
+    // Of what was passed on, a receipt says nothing.
+    let unknown = "ERROR: [doc=v2] unknown field 'nosuchfield'";
+    assert_eq!(error(400, wrapped), at_fault(400, unknown, None));
 }
 
 #[test]
@@ -122,7 +124,7 @@ fn a_400_about_the_body_that_we_built_is_nobodys_fault() {
         waits(&["a"], 400, r#"{"error":{"msg":"missing content stream","code":400}}"#);
     assert_eq!(reason, "HTTP 400: missing content stream");
     let html = Reply { content_type: "text/html".into(), ..reply(400, "<h1>Bad Request</h1>") };
-    assert!(matches!(judge(&html, &batch(&["a"]), 0..1, 1), Verdict::Wait(_)));
+    assert!(matches!(judge(&html, true, &batch(&["a"]), 0..1, 1), Verdict::Wait { .. }));
 }
 
 #[test]
@@ -130,7 +132,7 @@ fn a_message_with_half_a_character_is_read_all_the_same() {
     let body = r#"{"responseHeader":{"status":400},"error":{"msg":"ERROR: [doc=x] bad \uD83D","code":400}}"#;
     assert_eq!(
         verdict(&["x"], 400, body),
-        at_fault(400, "ERROR: [doc=x] bad \u{fffd}\u{fffd}\u{fffd}")
+        at_fault(400, "ERROR: [doc=x] bad \u{fffd}\u{fffd}\u{fffd}", Some(0))
     );
 }
 
@@ -149,25 +151,71 @@ fn what_may_pass_is_told_from_what_stays() {
     }
     assert_eq!(verdict(&["a"], 413, "<html>"), Verdict::TooLarge);
     let busy = Reply { retry_after: Some(Duration::from_secs(7)), ..reply(429, "") };
-    match judge(&busy, &batch(&["a"]), 0..1, 1) {
-        Verdict::Wait(wait) => assert_eq!(wait.retry_after, Some(Duration::from_secs(7))),
+    match judge(&busy, true, &batch(&["a"]), 0..1, 1) {
+        Verdict::Wait { wait, .. } => assert_eq!(wait.retry_after, Some(Duration::from_secs(7))),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn a_probe_is_answered_without_rf() {
-    assert_eq!(
-        judge_plain(&reply(200, r#"{"responseHeader":{"status":0,"QTime":2}}"#)),
-        Verdict::Confirmed
-    );
+    let probe = r#"{"responseHeader":{"status":0,"QTime":2}}"#;
+    assert_eq!(judge_plain(&reply(200, probe)), Ok(()));
     for reply in [
         reply(200, "<html>"),
         reply(404, ""),
         reply(400, r#"{"error":{"msg":"unknown handler","code":400}}"#),
     ] {
-        assert!(matches!(judge_plain(&reply), Verdict::Wait(_)), "{reply:?}");
+        assert!(judge_plain(&reply).is_err(), "{reply:?}");
     }
+}
+
+#[test]
+fn a_refusals_receipt_says_how_far_the_leader_came() {
+    let answer = |adds: &str, deletes: &str| {
+        format!(
+            r#"{{"responseHeader":{{"status":400}},"adds":[{adds}],"deletes":[{deletes}],
+                "error":{{"msg":"no","code":400}}}}"#
+        )
+    };
+    let mut sent = batch(&["a", "b"]);
+    let delete =
+        crate::convert::Converted::Delete { id: "c".into(), route: None, body: br#"{"id":"c"}"# };
+    sent.push((2, 0), br#"{"delete":{"id":"c"}}"#, &delete, 0);
+    sent.push((3, 0), br#"{"id":"d"}"#, &crate::batch::tests::doc("d"), 0);
+    let applied =
+        |leads, min_rf, body: String| match judge(&reply(400, &body), leads, &sent, 0..4, min_rf) {
+            Verdict::AtFault { applied, .. } => applied,
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(applied(true, 1, answer("", "")), Some(0));
+    assert_eq!(applied(true, 1, answer(r#""a",5,"b",6"#, "")), Some(2));
+    assert_eq!(applied(true, 1, answer(r#""a",5,"b",6"#, r#""c",-7"#)), Some(3));
+    // No beginning of what was sent, or not this leader's word, or all of it: nothing is known.
+    assert_eq!(applied(true, 1, answer(r#""a",5"#, r#""c",-7"#)), None);
+    assert_eq!(applied(true, 1, answer(r#""b",5"#, "")), None);
+    assert_eq!(applied(true, 1, answer(r#""a",5,"b",0"#, "")), None);
+    assert_eq!(applied(true, 1, answer(r#""a",5,"b",6,"d",8"#, r#""c",-7"#)), None);
+    assert_eq!(applied(false, 1, answer(r#""a",5"#, "")), None);
+    assert_eq!(applied(true, 2, answer(r#""a",5"#, "")), None, "a replica may be missing");
+}
+
+#[test]
+fn what_solr_itself_failed_at_may_be_one_document() {
+    let body = |msg: &str| format!(r#"{{"adds":["a",7],"error":{{"msg":"{msg}","code":500}}}}"#);
+    let judged = |status, msg: &str| match judge(
+        &reply(status, &body(msg)),
+        true,
+        &batch(&["a", "b"]),
+        0..2,
+        1,
+    ) {
+        Verdict::Wait { applied, suspect, wait } => (applied, suspect, wait.stale),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(judged(500, "java.lang.StackOverflowError"), (1, true, true));
+    assert_eq!(judged(503, "No registered leader"), (1, false, true));
+    assert_eq!(judged(500, "Async exception during distributed update: x"), (0, false, true));
 }
 
 #[test]

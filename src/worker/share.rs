@@ -6,6 +6,7 @@
 //! has been done. What the machine cannot do at present (a full disk) is held and tried again;
 //! only what is wrong with the delta itself fails the share.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -13,15 +14,15 @@ use scoreboard::{Board, WorkerCell};
 use slog::{Logger, info};
 use spool::{Checkpoint, Identity, Spool};
 
-use crate::batch::{Batch, Outcome};
+use crate::batch::{Batch, Kind, Outcome};
 use crate::convert::{Converted, Converter};
 use crate::finish::counts_at;
 use crate::hold::{Hold, is_the_deltas};
 use crate::limit;
 use crate::lines::{Found, Grown, Lines, Place};
-use crate::post::Job;
 use crate::posts::Posts;
 use crate::rejects::{Original, Reject, RejectFile, Stage};
+use crate::sorter::{Added, Sorter};
 use crate::window::{Done, Window};
 
 /// Between two checkpoints, in milliseconds.
@@ -80,7 +81,9 @@ pub(crate) struct Share {
     identity: Identity,
     checkpoint_path: std::path::PathBuf,
     lines: Lines,
-    batch: Option<Batch>,
+    sorter: Sorter,
+    /// Lines whose ids are in batches that must be answered first.
+    held: VecDeque<(Place, Vec<u8>)>,
     window: Window,
     rejects: RejectFile,
     reading: Reading,
@@ -96,7 +99,12 @@ pub(crate) struct Share {
 
 impl Share {
     /// Opens the delta and takes the share up where its checkpoint stands.
-    pub(crate) fn open(order: orders::Share, shop: &Shop, now: u64) -> Result<Share, Unopened> {
+    pub(crate) fn open(
+        order: orders::Share,
+        shop: &Shop,
+        posts: &Posts,
+        now: u64,
+    ) -> Result<Share, Unopened> {
         let delta = order.name.to_string_lossy().into_owned();
         let at_fault = |e: io::Error| match is_the_deltas(&e) {
             true => Unopened::Fault(format!("cannot read {delta}: {e}")),
@@ -136,7 +144,8 @@ impl Share {
             identity,
             checkpoint_path,
             lines,
-            batch: None,
+            sorter: Sorter::new(shop.config.batch, posts),
+            held: VecDeque::new(),
             rejects,
             reading: Reading::On,
             mark,
@@ -168,9 +177,13 @@ impl Share {
 
     /// Does what can be done now.
     pub(crate) fn turn(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> Turn {
-        self.post_what_is_due(shop, posts, now);
+        for batch in self.sorter.refresh(posts) {
+            self.sort_again(&batch, shop, posts, now);
+            posts.recycle(batch);
+        }
+        self.add_held(shop, posts, now);
         let read = self.read(shop, posts, now);
-        self.post_what_is_due(shop, posts, now);
+        self.post_what_is_due(posts, now);
         self.move_mark(shop, posts);
         let at_end = self.is_at_end(posts);
         self.keep(at_end, now);
@@ -194,26 +207,22 @@ impl Share {
             match self.lines.next() {
                 Ok(Found::Line(place, range)) => {
                     let line = self.lines.bytes(range);
-                    let converted = shop.converter.convert(line);
-                    if overflows(self.batch.as_ref(), line, &shop.config.batch) {
-                        self.batch.take().into_iter().for_each(|b| posts.send(Job::Batch(b)));
-                    }
-                    let batch = self.batch.get_or_insert_with(|| posts.blank());
-                    let taken = batch.push((place.index, place.offset), line, &converted, now);
+                    let converted = shop.converter.convert(line, self.sorter.router_field());
+                    let added = self.sorter.add(place, line, &converted, posts, now);
                     let done = match &converted {
-                        _ if taken => None,
                         Converted::Reject { stage, reason } => {
                             let reject = reject(&self.delta, place, *stage, reason);
-                            Some(Done::Rejected(
-                                Reject { original: Original::Bytes(line), ..reject }.record(),
-                            ))
+                            let original = Original::Bytes(line);
+                            Some(Done::Rejected(Reject { original, ..reject }.record()))
                         }
-                        _ => Some(Done::Nothing),
+                        Converted::Nothing => Some(Done::Nothing),
+                        Converted::Doc { .. } | Converted::Delete { .. } => None,
                     };
                     self.window.push(place, done);
-                    if taken && is_full(batch, &shop.config.batch) {
-                        return posts.has_room();
+                    if added == Added::NotYet {
+                        self.held.push_back((place, line.to_vec()));
                     }
+                    become_of(&mut self.window, &self.delta, place, line, added);
                 }
                 Ok(Found::TooLong(place, length)) => {
                     let reason = format!(
@@ -243,35 +252,64 @@ impl Share {
 
     fn can_read(&self, posts: &Posts, now: u64) -> bool {
         self.is_reading()
+            && self.held.is_empty()
             && posts.has_room()
+            && posts.layout() == self.sorter.layout()
             && !self.window.is_full()
             && self.rejects.waiting() < UNWRITTEN
             && !self.write_hold.is_on()
             && self.read_hold.left(now).is_none()
     }
 
-    /// Posts the batch if it is full, old, or the last one; also if the window is full, or it would
-    /// wait for itself.
-    fn post_what_is_due(&mut self, shop: &Shop, posts: &mut Posts, now: u64) {
-        let Some(batch) = self.batch.as_ref().filter(|b| !b.is_empty()) else { return };
-        let limits = &shop.config.batch;
-        let old = now.saturating_sub(batch.opened) >= limits.delay.as_millis() as u64;
-        let ended = matches!(self.reading, Reading::Ended(_));
-        let due = is_full(batch, limits) || old || ended || self.window.is_full();
-        if due && posts.has_room() && !matches!(self.reading, Reading::Given { .. }) {
-            if let Some(batch) = self.batch.take() {
-                posts.send(Job::Batch(batch));
+    /// Posts what is old, or the last; all of it also if the window is full, or a line waits for an
+    /// answer: it would wait for itself.
+    fn post_what_is_due(&mut self, posts: &mut Posts, now: u64) {
+        let all = match self.reading {
+            Reading::On => self.window.is_full(),
+            Reading::Ended(_) => true,
+            Reading::Given { .. } => return,
+        };
+        self.sorter.send_due(all, posts, now);
+    }
+
+    /// Sorts the lines that had to wait, as far as they need not any more.
+    fn add_held(&mut self, shop: &Shop, posts: &mut Posts, now: u64) {
+        while let Some((place, line)) = self.held.pop_front() {
+            let converted = shop.converter.convert(&line, self.sorter.router_field());
+            let added = self.sorter.add(place, &line, &converted, posts, now);
+            if added == Added::NotYet {
+                self.held.push_front((place, line));
+                return;
+            }
+            become_of(&mut self.window, &self.delta, place, &line, added);
+        }
+    }
+
+    /// Sorts what of a batch is not settled once more, by the layout of now.
+    fn sort_again(&mut self, batch: &Batch, shop: &Shop, posts: &mut Posts, now: u64) {
+        for (n, entry) in batch.entries.iter().enumerate() {
+            if entry.outcome == Outcome::Open {
+                self.sorter.free_one(batch, n);
+                let place = Place { index: entry.line, offset: entry.offset, end: 0 };
+                let line = batch.original(n);
+                let converted = shop.converter.convert(line, self.sorter.router_field());
+                let added = self.sorter.add(place, line, &converted, posts, now);
+                if added == Added::NotYet {
+                    self.held.push_back((place, line.to_vec()));
+                }
+                become_of(&mut self.window, &self.delta, place, line, added);
             }
         }
     }
 
     /// A batch is back from its post thread.
-    pub(crate) fn take_in(&mut self, batch: &Batch) {
+    pub(crate) fn take_in(&mut self, batch: &Batch, shop: &Shop, posts: &mut Posts, now: u64) {
+        self.sorter.free(batch);
         for (n, entry) in batch.entries.iter().enumerate() {
             let done = match (&entry.outcome, entry.kind) {
                 (Outcome::Open, _) => continue,
-                (Outcome::Confirmed, crate::batch::Kind::Add) => Done::Doc,
-                (Outcome::Confirmed, crate::batch::Kind::Delete) => Done::Delete,
+                (Outcome::Confirmed, Kind::Add) => Done::Doc,
+                (Outcome::Confirmed, Kind::Delete) => Done::Delete,
                 (Outcome::Rejected { status, reason }, _) => {
                     let place = Place { index: entry.line, offset: entry.offset, end: 0 };
                     let reject = Reject {
@@ -285,6 +323,13 @@ impl Share {
                 }
             };
             self.window.settle(entry.line, done);
+        }
+        // What is left of it was routed by a layout that is no more.
+        if !matches!(self.reading, Reading::Given { .. }) && !posts.is_halted() {
+            let older = self.sorter.refresh(posts);
+            for batch in older.iter().chain([batch]) {
+                self.sort_again(batch, shop, posts, now);
+            }
         }
     }
 
@@ -373,8 +418,10 @@ impl Share {
     /// How long nothing but an answer can change anything.
     fn next_event(&self, now: u64) -> Duration {
         let second = Duration::from_secs(1);
-        let holds = [self.read_hold.left(now), self.write_hold.left(now)];
-        holds.into_iter().flatten().fold(second, Duration::min)
+        let due = self.sorter.next_due().map(|due| due.saturating_sub(now)).filter(|ms| *ms > 0);
+        let events =
+            [self.read_hold.left(now), self.write_hold.left(now), due.map(Duration::from_millis)];
+        events.into_iter().flatten().fold(second, Duration::min)
     }
 }
 
@@ -395,13 +442,17 @@ fn take_up(
     Ok((Checkpoint::default(), false, RejectFile::open(rejects, 0)?))
 }
 
-fn is_full(batch: &Batch, limits: &config::Batch) -> bool {
-    batch.len() >= limits.docs as usize || batch.bytes() as u64 >= limits.bytes
-}
-
-/// Whether a batch must travel before this line is added to it; a giant travels alone.
-fn overflows(batch: Option<&Batch>, line: &[u8], limits: &config::Batch) -> bool {
-    batch.is_some_and(|b| !b.is_empty() && (b.bytes() + line.len()) as u64 > limits.bytes)
+/// What the sorter has made of a line.
+fn become_of(window: &mut Window, delta: &str, place: Place, line: &[u8], added: Added) {
+    match added {
+        Added::Commands(count) => window.becomes(place.index, count),
+        Added::Nowhere(reason) => {
+            let reject = reject(delta, place, Stage::Convert, &reason);
+            let record = Reject { original: Original::Bytes(line), ..reject }.record();
+            window.settle(place.index, Done::Rejected(record));
+        }
+        Added::NoCommand | Added::NotYet => {}
+    }
 }
 
 fn reject<'a>(delta: &'a str, place: Place, stage: Stage, reason: &'a str) -> Reject<'a> {

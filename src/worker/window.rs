@@ -31,6 +31,8 @@ pub(crate) enum Done {
 struct Slot {
     offset: u64,
     end: u64,
+    /// How many commands it has become that are not settled.
+    open: u32,
     done: Option<Done>,
 }
 
@@ -75,16 +77,31 @@ impl Window {
             n => debug_assert_eq!(line.index, self.front + n * self.of),
         }
         self.held += held(done.as_ref());
-        self.ring.push_back(Slot { offset: line.offset, end: line.end, done });
+        self.ring.push_back(Slot { offset: line.offset, end: line.end, open: 1, done });
     }
 
-    /// The line of this index is done. A line that is not outstanding is passed over.
+    fn slot(&mut self, line: u64) -> Option<&mut Slot> {
+        let ahead = line.checked_sub(self.front)?;
+        self.ring.get_mut((ahead / self.of) as usize)
+    }
+
+    /// The line of this index has become so many commands in the place of one.
+    pub(crate) fn becomes(&mut self, line: u64, commands: u32) {
+        if let Some(slot) = self.slot(line) {
+            slot.open += commands.saturating_sub(1);
+        }
+    }
+
+    /// A command of the line of this index is done, and the line is, if there is no other or it is
+    /// rejected. A line that is not outstanding is passed over.
     pub(crate) fn settle(&mut self, line: u64, done: Done) {
-        let Some(ahead) = line.checked_sub(self.front) else { return };
-        if let Some(slot) = self.ring.get_mut((ahead / self.of) as usize) {
-            self.held += held(Some(&done));
-            self.held -= held(slot.done.as_ref());
+        let Some(slot) = self.slot(line) else { return };
+        slot.open = slot.open.saturating_sub(1);
+        let was_rejected = matches!(slot.done, Some(Done::Rejected(_)));
+        if !was_rejected && (slot.open == 0 || matches!(done, Done::Rejected(_))) {
+            let (before, after) = (held(slot.done.as_ref()), held(Some(&done)));
             slot.done = Some(done);
+            self.held = self.held + after - before;
         }
     }
 

@@ -30,7 +30,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Connections of one thread.
 pub(crate) struct Wire {
-    agent: Agent,
+    agent: Breaker,
     names: Names,
     authorization: Option<Authorization>,
 }
@@ -51,7 +51,23 @@ impl Wire {
             .build();
         let names = Names::default();
         let agent = Agent::with_parts(config, DefaultConnector::default(), names.clone());
-        Wire { agent, names, authorization }
+        Wire { agent: Breaker(Arc::new(Mutex::new(agent))), names, authorization }
+    }
+
+    /// Ends requests from another thread.
+    pub(crate) fn breaker(&self) -> Breaker {
+        self.agent.clone()
+    }
+
+    /// Gets what is there, in so much time at most.
+    pub(crate) fn get(&self, url: &str, most: Duration) -> Result<Reply, Wait> {
+        let agent = self.agent.agent();
+        let mut request = agent.get(url).config().timeout_global(Some(most)).build();
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization.header());
+        }
+        let response = request.call().map_err(|e| Wait::passing(in_words(&e)))?;
+        read(response)
     }
 
     /// Looks the URL's host up, so that a post that follows finds it known. No timeout of ours
@@ -64,27 +80,41 @@ impl Wire {
 
     /// Posts a JSON body. An error says why there was no answer.
     pub(crate) fn post(&self, url: &str, body: &[u8]) -> Result<Reply, Wait> {
-        let mut request = self.agent.post(url).header("Content-Type", "application/json");
+        let mut request = self.agent.agent().post(url).header("Content-Type", "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization.header());
         }
-        let mut response = request
+        let response = request
             .send(body)
             .map_err(|e| Wait { cut: is_cut(&e), ..Wait::passing(in_words(&e)) })?;
-        let header = |name: &str| {
-            Some(response.headers().get(name)?.to_str().ok()?.trim().to_ascii_lowercase())
-        };
-        let content_type = header("content-type").unwrap_or_default();
-        // Its other form, a date, is not worth a calendar: the backoff waits long enough.
-        let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
-        let status = response.status().as_u16();
-        let reader = response.body_mut().with_config().limit(LONGEST_ANSWER);
-        let body = reader.read_to_vec().map_err(|e| {
-            Wait::passing(format!("the answer (HTTP {status}) broke off: {}", in_words(&e)))
-        })?;
-        let retry_after = retry_after.map(|s| Duration::from_secs(s).min(LONGEST_WAIT));
-        Ok(Reply { status, content_type, retry_after, body })
+        read(response)
     }
+}
+
+#[derive(Clone)]
+pub(crate) struct Breaker(Arc<Mutex<Agent>>);
+
+impl Breaker {
+    fn agent(&self) -> Agent {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    pub(crate) fn cut(&self) {}
+}
+
+fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Reply, Wait> {
+    let header =
+        |name: &str| Some(response.headers().get(name)?.to_str().ok()?.trim().to_ascii_lowercase());
+    let content_type = header("content-type").unwrap_or_default();
+    // Its other form, a date, is not worth a calendar: the backoff waits long enough.
+    let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
+    let status = response.status().as_u16();
+    let reader = response.body_mut().with_config().limit(LONGEST_ANSWER);
+    let body = reader.read_to_vec().map_err(|e| {
+        Wait::passing(format!("the answer (HTTP {status}) broke off: {}", in_words(&e)))
+    })?;
+    let retry_after = retry_after.map(|s| Duration::from_secs(s).min(LONGEST_WAIT));
+    Ok(Reply { status, content_type, retry_after, body })
 }
 
 /// Whether the other side hung up while it was being talked to.

@@ -1,5 +1,6 @@
 use super::*;
-use crate::fake_solr::{FakeSolr, Play, config, nobody};
+use crate::testing::config;
+use fake_solr::{FakeSolr, Play, nobody};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 

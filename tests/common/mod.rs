@@ -11,14 +11,13 @@
 
 mod daemon;
 mod delta;
-mod fake_solr;
 mod process;
 mod site;
 mod wait;
 
+pub use ::fake_solr::{FakeSolr, Mode};
 pub use daemon::{Daemon, ask};
 pub use delta::{Delta, assert_same};
-pub use fake_solr::{FakeSolr, Mode};
 pub use process::Process;
 pub use site::{DAEMON, Run, Site, finish, rejects};
 pub use wait::{PATIENCE, wait_for, wait_for_some};

@@ -119,7 +119,7 @@ fn stop_waits_until_the_daemon_is_gone() {
         daemon = Some(next);
     }
     let daemon = daemon.expect("one is always running");
-    daemon.wait("it is settled", |status| status["spool"]["active"].is_null());
+    daemon.wait("it is settled", |_| site.is_done("x.jsonl"));
     assert_same(&solr.docs(), &delta.docs);
     daemon.stop();
 }

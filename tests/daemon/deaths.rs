@@ -13,7 +13,7 @@ const SLOW: Mode = Mode::Slow(Duration::from_millis(20));
 
 #[test]
 fn a_killed_worker_loses_no_line() {
-    let mut solr = FakeSolr::up();
+    let solr = FakeSolr::up();
     let site = Site::new(solr.url());
     site.configure("batch.docs = 50");
     let daemon = Daemon::start(&site);
@@ -108,10 +108,12 @@ fn any_signal_to_the_monitor_loses_nothing() {
 
 #[test]
 fn the_children_of_a_killed_parent_are_gone_within_a_second_stopped_ones_too() {
-    let solr = FakeSolr::in_mode(Mode::Stall);
+    let solr = FakeSolr::up();
     let site = Site::new(solr.url());
     site.configure("workers.count = 3");
     let daemon = Daemon::start(&site);
+    wait_for("all know who leads", || solr.asked() >= 3);
+    solr.turn(Mode::Stall);
     site.hand_over("x.jsonl", &Delta::offers(0..5_000, 1).text);
     wait_for("workers wait for Solr", || solr.requests() >= 3);
     let children = daemon.parent.children();

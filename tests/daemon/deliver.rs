@@ -79,7 +79,7 @@ fn a_delta_written_in_place_waits_for_settle() {
 
 #[test]
 fn deltas_are_taken_in_name_order() {
-    let mut solr = FakeSolr::in_mode(Mode::Stall);
+    let solr = FakeSolr::in_mode(Mode::Stall);
     let site = Site::new(solr.url());
     let daemon = Daemon::start(&site);
     let delta = |name: &str| {
@@ -202,7 +202,7 @@ fn what_is_appended_when_a_share_is_in_is_delivered_too() {
 
 #[test]
 fn a_delta_that_is_removed_while_it_is_delivered_blocks_nothing() {
-    let mut solr = FakeSolr::up();
+    let solr = FakeSolr::up();
     let site = Site::new(solr.url());
     let daemon = Daemon::start(&site);
     site.hand_over("a.jsonl", "{\"id\":\"a\"}\n");

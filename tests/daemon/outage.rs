@@ -17,7 +17,7 @@ fn reason(status: &Value, code: &str) -> Option<String> {
 
 /// Takes a delta half way, has Solr misbehave until the daemon says these words, then be well again.
 fn shows(mode: Mode, words: &str) {
-    let mut solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(10)));
+    let solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(10)));
     let site = Site::new(solr.url());
     site.configure(&format!("{SOON}solr.timeout = '400ms'\nsolr.connect_timeout = '400ms'"));
     let daemon = Daemon::start(&site);
@@ -78,7 +78,7 @@ fn a_login_page_is_no_receipt() {
 
 #[test]
 fn a_missing_collection_is_critical_for_run_and_an_error_for_feed_and_check() {
-    let mut solr = FakeSolr::in_mode(Mode::NoCollection);
+    let solr = FakeSolr::in_mode(Mode::NoCollection);
     let site = Site::new(solr.url());
     let words = "collection c not found";
 

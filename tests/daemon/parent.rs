@@ -114,7 +114,7 @@ fn a_parent_whose_stderr_is_a_full_pipe_goes_on() {
 
 #[test]
 fn a_parent_whose_children_are_all_stopped_goes_on_reaping_dealing_and_answering_signals() {
-    let mut solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(10)));
+    let solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(10)));
     let site = Site::new(solr.url());
     site.configure("batch.docs = 50\nworkers.count = 3\nworkers.stop_timeout = '3s'");
     let daemon = Daemon::start(&site);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use serde_json::Value;
@@ -29,6 +30,7 @@ pub struct Collection {
     name: String,
     urls: Vec<String>,
     agent: ureq::Agent,
+    kept: bool,
     _cluster: MutexGuard<'static, ()>,
 }
 
@@ -38,7 +40,13 @@ impl Collection {
         let cluster = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
         let urls = solrcloud(&["urls"]).split(',').map(str::to_owned).collect();
         let config = ureq::Agent::config_builder().proxy(None).build();
-        Collection { name: name.to_owned(), urls, agent: config.into(), _cluster: cluster }
+        Collection {
+            name: name.to_owned(),
+            urls,
+            agent: config.into(),
+            kept: false,
+            _cluster: cluster,
+        }
     }
 
     pub fn make(name: &str) -> Collection {
@@ -47,8 +55,30 @@ impl Collection {
         collection
     }
 
+    /// The one that the small tests share, one after another: who comes first makes it, and it
+    /// goes with the cluster.
+    pub fn shared() -> Collection {
+        static MADE: AtomicBool = AtomicBool::new(false);
+        let mut collection = Collection::none_yet("shared");
+        collection.kept = true;
+        if !MADE.load(Ordering::Relaxed) {
+            collection.create();
+            MADE.store(true, Ordering::Relaxed);
+        }
+        collection
+    }
+
     pub fn create(&self) {
         solrcloud(&["create", &self.name, "--shards", "2", "--replicas", "2"]);
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The nodes' Solr URLs.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
     }
 
     /// A place for a daemon that delivers here.
@@ -85,14 +115,14 @@ impl Collection {
 
 impl Drop for Collection {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !self.kept && !std::thread::panicking() {
             solrcloud(&["drop", &self.name]);
         }
     }
 }
 
 /// A cursor is Base64.
-fn escaped(cursor: &str) -> String {
+pub fn escaped(cursor: &str) -> String {
     cursor.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
 }
 

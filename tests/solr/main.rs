@@ -1,6 +1,6 @@
 //! The main job on a real SolrCloud of two nodes, which `tests/with-solrcloud` brings up
-//! (`make solr-tests`). Each test has a collection of its own, of two shards with two replicas, and
-//! the cluster for itself: some of them stop its nodes.
+//! (`make solr-tests`). Each test has a collection of its own, most of two shards with two replicas,
+//! and the cluster for itself: some of them stop its nodes.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -9,3 +9,5 @@ mod cluster;
 mod deliver;
 mod memory;
 mod outage;
+mod routing;
+mod says;

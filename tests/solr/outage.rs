@@ -6,10 +6,10 @@ use crate::cluster::{Collection, offers, solrcloud};
 use crate::common::{Daemon, assert_same};
 
 /// Kills nodes, and starts them again at the end, whatever the test came to.
-struct Killed(&'static [&'static str]);
+pub struct Killed(&'static [&'static str]);
 
 impl Killed {
-    fn now(nodes: &'static [&'static str]) -> Killed {
+    pub fn now(nodes: &'static [&'static str]) -> Killed {
         nodes.iter().for_each(|node| drop(solrcloud(&["kill", node])));
         Killed(nodes)
     }

@@ -1,0 +1,723 @@
+//! The lanes: one for each shard, on the way to its leader, and one to any live node for what
+//! nobody but Solr can route. Each has its own queue, its own number of requests under way and its
+//! own backoff, so that a sick shard stops nobody else; together they are bounded by bytes.
+//!
+//! No thread, no clock, no socket here: what happened goes in with its time, what to do comes out.
+//! [`crate::queue`] has the lock around it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::{Cluster, Layout};
+use scoreboard::{Trouble, WorkerCell};
+use slog::{Logger, info, warn};
+
+use crate::backoff::Backoff;
+use crate::batch::Batch;
+use crate::flow::{Flow, Rate};
+use crate::node::{Forms, Node, Request};
+use crate::receipt::Wait;
+
+/// A trouble that lasts is told again after so many milliseconds.
+const TELL_AGAIN: u64 = 30_000;
+/// While the cluster says that a shard's leader is up, the tries are not further apart.
+const TRY_AT_LEAST: u64 = 1000;
+/// The cluster is not asked more often than this, in milliseconds.
+const LOOKS_APART: u64 = 500;
+/// A request that is under way for so long makes us look whether its leader still leads.
+const SLOW: u64 = 1000;
+/// While there is work, the cluster is looked at again after so long: an alias may be moved, and no
+/// answer would say so.
+const LOOK_AGAIN: u64 = 60_000;
+const LOOK_AGAIN_ALIAS: u64 = 10_000;
+/// Between two tries of a document at which Solr itself failed, in milliseconds.
+const APART: u64 = 2000;
+/// So many batches may wait in a lane before it has enough.
+const ENOUGH: usize = 1;
+
+/// The lane of what nobody but Solr can route.
+pub(crate) const ANY: usize = 0;
+
+/// What is to be done, by whom it is asked for.
+#[derive(Debug)]
+pub(crate) enum Take {
+    /// Bring this batch there.
+    Batch(Batch, Ticket),
+    /// Post this, which has no documents.
+    Plain(Request, Ticket),
+    /// Nothing before this time, if any.
+    Nothing(Option<u64>),
+}
+
+/// Leave to post on a lane; each is given back.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    lane: usize,
+    layout: u64,
+    pub(crate) node: Arc<Node>,
+}
+
+/// What became of a batch that was not finished.
+#[derive(Debug)]
+pub(crate) enum Back {
+    /// It waits in its lane.
+    Kept,
+    /// It belongs elsewhere, or nowhere for now: back to where it came from.
+    Returned(Batch),
+}
+
+struct Lane {
+    /// `None`: any.
+    shard: Option<String>,
+    nodes: Vec<Arc<Node>>,
+    at: usize,
+    /// Tries since the last that worked.
+    tries: u32,
+    waiting: VecDeque<Batch>,
+    /// Batches of one document each that is tried again by itself, and when.
+    suspects: Vec<(u64, Batch)>,
+    /// Who is on it, and since when the request is under way.
+    under_way: Vec<(usize, u64)>,
+    flow: Flow,
+    backoff: Backoff,
+    not_before: u64,
+    /// It was told to slow down: nothing shortens that.
+    told_to_wait: bool,
+    /// When it last took documents.
+    last_add: u64,
+    trouble: Option<Standing>,
+}
+
+/// A trouble that is not over.
+struct Standing {
+    since: u64,
+    told: u64,
+    trouble: Trouble,
+    reason: String,
+}
+
+/// What a look at the cluster came to.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// This is how it is.
+    Seen(Arc<Cluster>),
+    /// Nobody says; any node is to pass on what it is sent, for this reason.
+    Blind(String),
+    /// Nobody answers, or not with the cluster's state.
+    Failed { wait: Wait, reason: String },
+}
+
+/// What follows from a look.
+#[derive(Debug, Default)]
+pub(crate) struct Learnt {
+    /// Batches that were routed by a layout that is no more.
+    pub(crate) returned: Vec<Batch>,
+    /// Post threads whose request goes to a node that leads no longer.
+    pub(crate) cut: Vec<usize>,
+}
+
+/// All lanes of one worker.
+pub(crate) struct Lanes {
+    forms: Forms,
+    seeds: Vec<String>,
+    /// Whether the cluster's state is asked for at all.
+    discovers: bool,
+    in_flight: usize,
+    most_bytes: usize,
+    /// A batch of so many documents or bytes tells how quick a leader is.
+    whole: (usize, usize),
+    rate: Rate,
+    retry: config::Retry,
+    lanes: Vec<Lane>,
+    plain: VecDeque<Request>,
+    next: usize,
+    bytes: usize,
+    layout: Option<Layout>,
+    number: u64,
+    cluster: Option<Arc<Cluster>>,
+    is_blind: bool,
+    looked: Option<u64>,
+    /// Whether the last look saw the cluster.
+    saw: bool,
+    asked: bool,
+    /// Whether the main thread has work.
+    busy: bool,
+    /// Nothing is routed before the next look.
+    must_look: bool,
+    halted: bool,
+    cell: WorkerCell,
+    log: Logger,
+}
+
+impl Lanes {
+    pub(crate) fn new(config: &config::Config, cell: WorkerCell, now: u64, log: &Logger) -> Lanes {
+        let discovers = config.solr.routing == config::Routing::Leader;
+        let usual = usize::try_from(config.batch.bytes).unwrap_or(usize::MAX / 16);
+        let mut lanes = Lanes {
+            forms: Forms::new(&config.solr),
+            seeds: config.solr.urls.clone(),
+            discovers,
+            in_flight: (config.batch.in_flight as usize).clamp(1, scoreboard::POSTERS),
+            most_bytes: usual.saturating_mul(8).max(8 << 20),
+            whole: (config.batch.docs as usize / 2, usual / 2),
+            rate: Rate::new(config.solr.max_docs_per_s, config.workers.count, now),
+            retry: config.retry,
+            lanes: Vec::new(),
+            plain: VecDeque::new(),
+            next: 0,
+            bytes: 0,
+            layout: None,
+            number: 0,
+            cluster: None,
+            is_blind: !discovers,
+            looked: None,
+            saw: false,
+            asked: false,
+            busy: false,
+            must_look: false,
+            halted: false,
+            cell,
+            log: log.clone(),
+        };
+        let any = lanes.lane(None, lanes.in_flight);
+        lanes.lanes.push(any);
+        lanes.set_any();
+        lanes
+    }
+
+    fn lane(&self, shard: Option<String>, most: usize) -> Lane {
+        Lane {
+            shard,
+            nodes: Vec::new(),
+            at: 0,
+            tries: 0,
+            waiting: VecDeque::new(),
+            suspects: Vec::new(),
+            under_way: Vec::new(),
+            flow: Flow::new(most),
+            backoff: Backoff::new(&self.retry),
+            not_before: 0,
+            told_to_wait: false,
+            last_add: 0,
+            trouble: None,
+        }
+    }
+
+    /// Any node: the live ones first, and never without the seeds.
+    fn set_any(&mut self) {
+        let live = self.cluster.iter().flat_map(|c| &c.live).filter(|_| self.discovers);
+        let mut names: Vec<&String> = Vec::new();
+        for name in live.chain(&self.seeds) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let nodes: Vec<_> = names.into_iter().map(|n| Arc::new(self.forms.any(n))).collect();
+        let any = &mut self.lanes[ANY];
+        if any.nodes != nodes {
+            (any.nodes, any.at) = (nodes, 0);
+        }
+    }
+
+    // --- the main thread's side -----------------------------------------------------------------
+
+    /// The cluster whose layout is routed by, and its number. Without one, everything goes to any
+    /// node.
+    pub(crate) fn sight(&self) -> (u64, Option<Arc<Cluster>>) {
+        (self.number, self.cluster.clone())
+    }
+
+    pub(crate) fn layout(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether more should be read: some lane that is well has not enough.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut lanes = self.lanes.iter();
+        !self.halted
+            && self.bytes < self.most_bytes
+            && match self.lanes.len() {
+                1 => lanes.any(Lane::wants_more),
+                _ => lanes.skip(1).any(Lane::wants_more),
+            }
+    }
+
+    /// Whether it is known where documents go.
+    pub(crate) fn is_known(&self) -> bool {
+        (self.is_blind || self.cluster.is_some()) && !self.must_look
+    }
+
+    /// The main thread has work from now on, or none. An alias may have been moved since the last
+    /// work, and no answer would say so.
+    pub(crate) fn set_busy(&mut self, busy: bool, now: u64) {
+        let was_busy = std::mem::replace(&mut self.busy, busy);
+        let begins = busy && !was_busy;
+        let alias = self.cluster.as_ref().is_some_and(|c| c.collection.alias);
+        let old = self.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOKS_APART);
+        self.must_look |= begins && alias && old;
+    }
+
+    /// Whether this lane would send a batch soon.
+    pub(crate) fn wants_more(&self, lane: usize) -> bool {
+        self.lanes.get(lane).is_some_and(Lane::wants_more)
+    }
+
+    pub(crate) fn most_docs(&self) -> usize {
+        self.rate.most_docs()
+    }
+
+    /// Takes a batch; gives it back if it was routed by another layout.
+    pub(crate) fn push(&mut self, batch: Batch) -> Back {
+        if batch.layout != self.number || batch.lane >= self.lanes.len() {
+            return Back::Returned(batch);
+        }
+        self.bytes += batch.bytes();
+        self.lanes[batch.lane].waiting.push_back(batch);
+        Back::Kept
+    }
+
+    pub(crate) fn push_plain(&mut self, request: Request) {
+        self.plain.push_back(request);
+    }
+
+    pub(crate) fn halt(&mut self, halted: bool) {
+        self.halted = halted;
+    }
+
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// Whether all that is to be sent waits for its next try.
+    pub(crate) fn is_backing_off(&self, now: u64) -> bool {
+        let unknown = self.busy && !self.is_known() && self.looked.is_some();
+        let mut waits = unknown || !self.plain.is_empty() && self.lanes[ANY].not_before > now;
+        for lane in &self.lanes {
+            if !lane.under_way.is_empty() {
+                return false;
+            }
+            if !lane.waiting.is_empty() || !lane.suspects.is_empty() {
+                if lane.tries == 0 {
+                    return false;
+                }
+                waits = true;
+            }
+        }
+        waits
+    }
+
+    // --- the post threads' side -----------------------------------------------------------------
+
+    /// What post thread `who` is to do now. Halted, everything is handed out, for nobody to send.
+    pub(crate) fn take(&mut self, who: usize, now: u64) -> Take {
+        if self.halted {
+            return self.take_back(who);
+        }
+        let mut wake = None;
+        let mut later = |at: u64| wake = Some(wake.map_or(at, |w: u64| w.min(at)));
+        if let Some(request) = self.plain.front().copied() {
+            let any = &self.lanes[ANY];
+            if any.not_before <= now {
+                self.plain.pop_front();
+                return Take::Plain(request, self.ticket(ANY, who, now));
+            }
+            later(any.not_before);
+        }
+        let rate = self.rate.wait(now);
+        let count = self.lanes.len();
+        for n in 0..count {
+            let index = (self.next + n) % count;
+            let lane = &mut self.lanes[index];
+            let due = lane.suspects.iter().position(|(at, _)| *at <= now);
+            if lane.nodes.is_empty() || (lane.waiting.is_empty() && lane.suspects.is_empty()) {
+                continue; // a look at the cluster will tell
+            }
+            if let Some((at, _)) = lane.suspects.iter().min_by_key(|(at, _)| *at) {
+                later(*at);
+            }
+            if due.is_none() && lane.waiting.is_empty() {
+                continue;
+            }
+            if lane.not_before > now {
+                later(lane.not_before);
+                continue;
+            }
+            if !lane.may_begin(now) {
+                continue; // who is on it comes back
+            }
+            if let Some(at) = rate {
+                later(at);
+                continue;
+            }
+            let batch = match due {
+                Some(due) => Some(lane.suspects.swap_remove(due).1),
+                None => lane.waiting.pop_front(),
+            };
+            let Some(batch) = batch else { continue };
+            self.bytes = self.bytes.saturating_sub(batch.bytes());
+            self.rate.spend(batch.open());
+            self.next = (index + 1) % count;
+            return Take::Batch(batch, self.ticket(index, who, now));
+        }
+        Take::Nothing(wake)
+    }
+
+    fn take_back(&mut self, who: usize) -> Take {
+        if let Some(request) = self.plain.pop_front() {
+            return Take::Plain(request, self.ticket(ANY, who, 0));
+        }
+        let suspects = self.lanes.iter_mut().find_map(|l| l.suspects.pop().map(|(_, b)| b));
+        match suspects.or_else(|| self.lanes.iter_mut().find_map(|l| l.waiting.pop_front())) {
+            Some(batch) => {
+                self.bytes = self.bytes.saturating_sub(batch.bytes());
+                Take::Batch(batch, self.ticket(ANY, who, 0))
+            }
+            None => Take::Nothing(None),
+        }
+    }
+
+    fn ticket(&mut self, lane: usize, who: usize, now: u64) -> Ticket {
+        let layout = self.number;
+        let lane_now = &mut self.lanes[lane];
+        lane_now.under_way.push((who, now));
+        let node = Arc::clone(&lane_now.nodes[lane_now.at % lane_now.nodes.len()]);
+        Ticket { lane, layout, node }
+    }
+
+    /// The ticket's lane, if its layout still stands.
+    fn at(&mut self, ticket: &Ticket) -> Option<&mut Lane> {
+        let stands = ticket.layout == self.number;
+        self.lanes.get_mut(ticket.lane).filter(|_| stands)
+    }
+
+    /// A request was answered well: it took so long, and was a batch of this size (0: no batch).
+    pub(crate) fn worked(
+        &mut self,
+        ticket: &Ticket,
+        who: usize,
+        took: Duration,
+        (docs, bytes): (usize, usize),
+        now: u64,
+    ) {
+        self.cell.set_last_ok(now);
+        let whole = docs > 0 && (docs >= self.whole.0 || bytes >= self.whole.1);
+        let Some(lane) = self.at(ticket) else { return };
+        if whole {
+            let busy = lane.under_way.len() >= lane.flow.allowed();
+            lane.flow.worked(took, busy, now);
+        }
+        if docs > 0 {
+            lane.last_add = now;
+        }
+        lane.under_way.iter_mut().filter(|(w, _)| *w == who).for_each(|(_, since)| *since = now);
+        lane.is_well();
+        let index = ticket.lane;
+        self.trouble_over(index, now);
+    }
+
+    /// The thread is done with the ticket.
+    pub(crate) fn release(&mut self, ticket: &Ticket, who: usize) {
+        if let Some(lane) = self.at(ticket) {
+            lane.under_way.retain(|(w, _)| *w != who);
+        }
+    }
+
+    /// A request was not answered as it should. `suspect`: it may be the document's fault, and is
+    /// tried again by itself at this time.
+    pub(crate) fn failed(
+        &mut self,
+        ticket: &Ticket,
+        who: usize,
+        batch: Option<Batch>,
+        wait: &Wait,
+        now: u64,
+    ) -> Back {
+        self.release(ticket, who);
+        let reason = ticket.node.describe(wait);
+        self.cell.last_error().write(&reason);
+        self.cell.set_last_trouble(now);
+        self.asked |= self.discovers && wait.stale;
+        let saw = self.saw;
+        if let Some(lane) = self.at(ticket) {
+            lane.failed(&ticket.node, wait, saw, now);
+            self.tell(ticket.lane, wait.trouble, reason, now);
+        }
+        match batch {
+            Some(batch) => self.put_back(ticket, batch, None),
+            None => Back::Kept,
+        }
+    }
+
+    /// A post without documents is tried again.
+    pub(crate) fn again(&mut self, request: Request) {
+        self.plain.push_front(request);
+    }
+
+    /// Solr failed at what is left of this batch, each by itself. The lane may be well; what is left
+    /// is tried again later.
+    pub(crate) fn suspect(
+        &mut self,
+        ticket: &Ticket,
+        who: usize,
+        batch: Batch,
+        wait: &Wait,
+        now: u64,
+    ) -> Back {
+        self.release(ticket, who);
+        self.cell.last_error().write(&ticket.node.describe(wait));
+        self.cell.set_last_trouble(now);
+        self.put_back(ticket, batch, Some(now + APART))
+    }
+
+    /// When the ticket's lane last took documents.
+    pub(crate) fn last_add(&mut self, ticket: &Ticket) -> u64 {
+        self.at(ticket).map_or(0, |lane| lane.last_add)
+    }
+
+    fn put_back(&mut self, ticket: &Ticket, batch: Batch, due: Option<u64>) -> Back {
+        if self.halted || self.at(ticket).is_none() {
+            return Back::Returned(batch);
+        }
+        self.bytes += batch.bytes();
+        let lane = &mut self.lanes[ticket.lane];
+        match due {
+            Some(due) => lane.suspects.push((due, batch)),
+            None => lane.waiting.push_front(batch),
+        }
+        Back::Kept
+    }
+
+    // --- the cluster ----------------------------------------------------------------------------
+
+    /// When the cluster is to be looked at; `None`: not before something happens.
+    pub(crate) fn next_look(&self, now: u64) -> Option<u64> {
+        if !self.discovers || self.halted {
+            return None;
+        }
+        let Some(looked) = self.looked else { return Some(now) };
+        let soon = looked + LOOKS_APART;
+        let work = self.busy || !self.plain.is_empty() || self.lanes.iter().any(Lane::has_work);
+        if !work {
+            return None; // an idle worker sleeps
+        }
+        let ill = |lane: &Lane| lane.has_work() && (lane.tries > 0 || lane.nodes.is_empty());
+        let unseen = !self.saw && !self.is_blind;
+        if self.asked || self.must_look || unseen || self.lanes.iter().any(ill) {
+            return Some(soon);
+        }
+        let under_way = self.lanes.iter().flat_map(|lane| &lane.under_way);
+        let slow = under_way.map(|(_, since)| (since + SLOW).max(soon)).min();
+        let alias = self.cluster.as_ref().is_some_and(|c| c.collection.alias);
+        let age = if alias { LOOK_AGAIN_ALIAS } else { LOOK_AGAIN };
+        Some(slow.map_or(looked + age, |slow| slow.min(looked + age)))
+    }
+
+    /// The nodes to ask, the likeliest first.
+    pub(crate) fn whom_to_ask(&self) -> Vec<String> {
+        self.lanes[ANY].nodes.iter().map(|node| node.name.clone()).collect()
+    }
+
+    /// Takes in what a look has shown.
+    pub(crate) fn learn(&mut self, look: Look, now: u64) -> Learnt {
+        self.looked = Some(now);
+        self.asked = false;
+        match look {
+            Look::Seen(cluster) => self.learn_cluster(cluster, now),
+            Look::Blind(reason) => {
+                if !std::mem::replace(&mut self.is_blind, true) {
+                    warn!(self.log, "the cluster's state cannot be read, documents go to any node";
+                        "reason" => reason);
+                }
+                (self.saw, self.must_look) = (false, false);
+                self.trouble_over(ANY, now);
+                Learnt::default()
+            }
+            Look::Failed { wait, reason } => {
+                self.saw = false;
+                self.cell.last_error().write(&reason);
+                self.cell.set_last_trouble(now);
+                self.tell(ANY, wait.trouble, reason, now);
+                Learnt::default()
+            }
+        }
+    }
+
+    fn learn_cluster(&mut self, cluster: Arc<Cluster>, now: u64) -> Learnt {
+        let mut learnt = Learnt::default();
+        (self.is_blind, self.must_look) = (false, false);
+        if !std::mem::replace(&mut self.saw, true) {
+            self.lanes[ANY].wake(now);
+            if self.lanes[ANY].tries == 0 {
+                self.trouble_over(ANY, now);
+            }
+        }
+        let layout = &cluster.collection.layout;
+        if self.layout.as_ref() != Some(layout) {
+            learnt.returned = self.lay_out(layout.clone(), now);
+        }
+        for (n, leader) in cluster.collection.leaders.iter().enumerate() {
+            let node = leader.as_ref().map(|core| Arc::new(self.forms.leader(core)));
+            let Some(lane) = self.lanes.get_mut(n + 1) else { break };
+            if lane.nodes.first() != node.as_ref() {
+                if node.is_some() {
+                    learnt.cut.extend(lane.under_way.iter().map(|(who, _)| *who));
+                    lane.wake(now);
+                    lane.backoff.reset();
+                }
+                lane.nodes = node.into_iter().collect();
+            }
+            if lane.nodes.is_empty() && lane.has_work() {
+                let shard = lane.shard.clone().unwrap_or_default();
+                let reason = format!("{shard} has no leader: see why its nodes are down");
+                self.cell.last_error().write(&reason);
+                self.cell.set_last_trouble(now);
+                self.tell(n + 1, Trouble::Passing, reason, now);
+            } else if let Some(lane) = self.lanes.get_mut(n + 1) {
+                // Its leader is up, the cluster says: no long waits.
+                if !lane.told_to_wait {
+                    lane.not_before = lane.not_before.min(now + TRY_AT_LEAST);
+                }
+            }
+        }
+        self.cluster = Some(cluster);
+        self.set_any();
+        learnt
+    }
+
+    /// Makes the lanes of another layout; gives back what waited in the old ones.
+    fn lay_out(&mut self, layout: Layout, now: u64) -> Vec<Batch> {
+        let old = self.lanes.split_off(1);
+        let mut returned: Vec<Batch> = Vec::new();
+        for lane in old {
+            returned.extend(lane.waiting);
+            returned.extend(lane.suspects.into_iter().map(|(_, batch)| batch));
+        }
+        // What was anybody's may have a lane now.
+        returned.extend(self.lanes[ANY].waiting.drain(..));
+        returned.extend(self.lanes[ANY].suspects.drain(..).map(|(_, batch)| batch));
+        self.lanes[ANY].under_way.clear();
+        self.lanes[ANY].is_well();
+        let bytes: usize = returned.iter().map(Batch::bytes).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        // One shard in trouble must not take all threads.
+        let most = match layout.shards.len() {
+            0 | 1 => self.in_flight,
+            _ => (self.in_flight - 1).max(1),
+        };
+        for shard in &layout.shards {
+            let lane = self.lane(Some(shard.name.clone()), most);
+            self.lanes.push(lane);
+        }
+        self.number += 1;
+        self.trouble_over(ANY, now);
+        self.show();
+        self.layout = Some(layout);
+        returned
+    }
+
+    // --- what is told ---------------------------------------------------------------------------
+
+    /// A trouble of a lane, for the log (once, and again when it lasts) and the status.
+    fn tell(&mut self, lane: usize, trouble: Trouble, reason: String, now: u64) {
+        let Some(at) = self.lanes.get_mut(lane) else { return };
+        let who = at.shard.as_deref().unwrap_or("Solr").to_owned();
+        match &mut at.trouble {
+            None => {
+                warn!(self.log, "{who} takes nothing, waiting"; "reason" => &reason);
+                at.trouble = Some(Standing { since: now, told: now, trouble, reason });
+            }
+            Some(t) => {
+                if now.saturating_sub(t.told) >= TELL_AGAIN {
+                    t.told = now;
+                    let away = now.saturating_sub(t.since) / 1000;
+                    warn!(self.log, "{who} takes nothing, waiting"; "reason" => &reason, "for_s" => away);
+                }
+                (t.trouble, t.reason) = (trouble, reason);
+            }
+        }
+        self.show();
+    }
+
+    fn trouble_over(&mut self, lane: usize, now: u64) {
+        let Some(lane) = self.lanes.get_mut(lane) else { return };
+        let Some(t) = lane.trouble.take() else { return };
+        let away = now.saturating_sub(t.since) as f64 / 1000.0;
+        let who = lane.shard.as_deref().unwrap_or("Solr");
+        info!(self.log, "{who} takes updates again"; "away_s" => format!("{away:.1}"));
+        self.show();
+    }
+
+    /// The worst trouble there is, on the scoreboard.
+    fn show(&self) {
+        let rank = |trouble: Trouble| match trouble {
+            Trouble::None => 0,
+            Trouble::Passing => 1,
+            Trouble::Standing => 2,
+        };
+        let all = self.lanes.iter().filter_map(|lane| lane.trouble.as_ref());
+        let worst = all.max_by_key(|t| rank(t.trouble));
+        self.cell.set_trouble(worst.map_or(Trouble::None, |t| t.trouble));
+        if let Some(t) = worst {
+            self.cell.last_error().write(&t.reason);
+        }
+    }
+}
+
+impl Lane {
+    fn wants_more(&self) -> bool {
+        self.tries == 0 && !self.nodes.is_empty() && self.waiting.len() < ENOUGH
+    }
+
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || !self.under_way.is_empty() || !self.suspects.is_empty()
+    }
+
+    /// Whether one more may be under way. In trouble it is one at a time, and beside one that is
+    /// stuck there is none.
+    fn may_begin(&self, now: u64) -> bool {
+        let allowed = if self.tries > 0 { 1 } else { self.flow.allowed() };
+        let stuck = self.flow.stuck();
+        self.under_way.len() < allowed
+            && !self.under_way.iter().any(|(_, since)| now.saturating_sub(*since) > stuck)
+    }
+
+    fn is_well(&mut self) {
+        self.tries = 0;
+        self.not_before = 0;
+        self.told_to_wait = false;
+        self.backoff.reset();
+    }
+
+    fn wake(&mut self, now: u64) {
+        if !self.told_to_wait {
+            self.not_before = now;
+        }
+    }
+
+    fn failed(&mut self, node: &Arc<Node>, wait: &Wait, saw: bool, now: u64) {
+        self.flow.cut(now);
+        self.tries += 1;
+        // The next node's turn, unless another thread has seen to that.
+        if self.nodes.get(self.at % self.nodes.len().max(1)) == Some(node) {
+            self.at = (self.at + 1) % self.nodes.len().max(1);
+        } else if self.nodes.len() <= 1 {
+            return; // it went to a node that leads no longer: the new one has done nothing
+        }
+        self.told_to_wait = wait.retry_after.is_some() || wait.overload;
+        // The other nodes first; only then there is a reason to wait.
+        if self.tries as usize % self.nodes.len().max(1) != 0 && !self.told_to_wait {
+            return;
+        }
+        let time = self.backoff.next().max(wait.retry_after.unwrap_or(Duration::ZERO));
+        let mut time = time.as_millis() as u64;
+        if self.shard.is_some() && saw && !self.told_to_wait && wait.trouble == Trouble::Passing {
+            time = time.min(TRY_AT_LEAST);
+        }
+        self.not_before = now + time;
+    }
+}
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;

@@ -1,0 +1,317 @@
+//! Lanes without threads and clocks: what happens is told them, with its time.
+
+use super::*;
+use crate::batch::tests::batch;
+use crate::receipt::NO_COLLECTION;
+use cluster::{Collection, Router, Shard};
+use config::{Config, Retry, Routing};
+use scoreboard::Board;
+
+fn config(urls: &[&str]) -> Config {
+    let urls = urls.iter().map(|u| u.to_string()).collect();
+    let mut config = Config::for_feed(urls, "offers".into()).unwrap();
+    config.retry = Retry { first: Duration::from_secs(8), most: Duration::from_secs(30) };
+    config.workers.count = 1;
+    config
+}
+
+fn lanes(config: &Config) -> Lanes {
+    let log = Logger::root(slog::Discard, slog::o!());
+    Lanes::new(config, Board::new().unwrap().worker(1, 0), 0, &log)
+}
+
+/// Shards of these names, led by these nodes (empty: by nobody).
+fn cluster(shards: &[(&str, &str)]) -> Look {
+    let layout = Layout {
+        collection: "offers".into(),
+        router: Router::Implicit { field: None },
+        shards: shards.iter().map(|(n, _)| Shard { name: n.to_string(), range: None }).collect(),
+    };
+    let core = |(shard, node): &(&str, &str)| {
+        (!node.is_empty()).then(|| format!("http://{node}/solr/offers_{shard}_replica_n1"))
+    };
+    Look::Seen(Arc::new(Cluster {
+        live: vec!["http://a/solr".into(), "http://b/solr".into()],
+        collection: Collection {
+            name: "offers".into(),
+            alias: false,
+            layout,
+            leaders: shards.iter().map(core).collect(),
+            read_only: false,
+        },
+    }))
+}
+
+fn led(shards: &[(&str, &str)]) -> Lanes {
+    let mut lanes = lanes(&config(&["http://a/solr"]));
+    let learnt = lanes.learn(cluster(shards), 0);
+    assert!(learnt.returned.is_empty() && learnt.cut.is_empty());
+    lanes
+}
+
+fn push(lanes: &mut Lanes, lane: usize) {
+    let mut batch = batch(&["x"]);
+    (batch.lane, batch.layout) = (lane, lanes.layout());
+    batch.close();
+    assert!(matches!(lanes.push(batch), Back::Kept));
+}
+
+/// What thread `who` gets: its node's name.
+fn take(lanes: &mut Lanes, who: usize, now: u64) -> Option<(Batch, Ticket)> {
+    match lanes.take(who, now) {
+        Take::Batch(batch, ticket) => Some((batch, ticket)),
+        Take::Plain(..) => panic!("nobody asked for that"),
+        Take::Nothing(_) => None,
+    }
+}
+
+fn wakes(lanes: &mut Lanes, now: u64) -> Option<u64> {
+    match lanes.take(0, now) {
+        Take::Nothing(wake) => wake,
+        take => panic!("{take:?}"),
+    }
+}
+
+fn refused() -> Wait {
+    Wait { stale: true, ..Wait::passing("connection refused") }
+}
+
+#[test]
+fn every_seed_is_tried_before_anything_waits() {
+    let mut config = config(&["http://a/solr", "http://b/solr", "http://c/solr"]);
+    config.solr.routing = Routing::Any;
+    let mut lanes = lanes(&config);
+    assert!(lanes.has_room(), "nothing has to be found out");
+    assert_eq!(lanes.next_look(0), None);
+    push(&mut lanes, ANY);
+    for seed in ["http://a/solr", "http://b/solr", "http://c/solr"] {
+        let (batch, ticket) = take(&mut lanes, 0, 0).unwrap();
+        assert_eq!(ticket.node.name, seed);
+        lanes.failed(&ticket, 0, Some(batch), &refused(), 0);
+    }
+    assert!(wakes(&mut lanes, 0).is_some_and(|wake| wake >= 800), "a tenth of the first bound");
+    assert!(lanes.is_backing_off(0) && !lanes.has_room());
+}
+
+#[test]
+fn nothing_is_read_before_it_is_known_where_it_goes() {
+    let mut lanes = lanes(&config(&["http://a/solr"]));
+    assert!(!lanes.is_known());
+    assert_eq!(lanes.next_look(5), Some(5), "at once");
+    let wait = Wait::passing("connection refused");
+    lanes.learn(Look::Failed { wait, reason: "http://a/solr: connection refused".into() }, 5);
+    assert!(!lanes.is_known());
+    assert_eq!(lanes.next_look(5), None, "an idle worker sleeps");
+    lanes.set_busy(true, 10);
+    assert_eq!(lanes.next_look(10), Some(505));
+    assert_eq!(lanes.cell.trouble(), Trouble::Passing);
+    assert_eq!(lanes.cell.last_error().read(), "http://a/solr: connection refused");
+    lanes.learn(cluster(&[("shard1", "a"), ("shard2", "b")]), 600);
+    assert!(lanes.is_known() && lanes.has_room());
+    assert_eq!(lanes.cell.trouble(), Trouble::None);
+}
+
+#[test]
+fn where_the_state_is_not_told_everything_goes_to_any_node() {
+    let mut lanes = lanes(&config(&["http://a/solr", "http://b/solr"]));
+    lanes.learn(Look::Blind("not this user".into()), 0);
+    assert!(lanes.is_known() && lanes.sight().1.is_none());
+    push(&mut lanes, ANY);
+    let (_, ticket) = take(&mut lanes, 0, 0).unwrap();
+    assert_eq!((ticket.node.name.as_str(), ticket.node.leads), ("http://a/solr", false));
+}
+
+#[test]
+fn each_lane_goes_to_its_leader_and_a_sick_one_stops_nobody() {
+    let mut lanes = led(&[("shard1", "a"), ("shard2", "b")]);
+    push(&mut lanes, 1);
+    push(&mut lanes, 2);
+    let (batch, sick) = take(&mut lanes, 0, 0).unwrap();
+    assert_eq!(sick.node.name, "http://a/solr/offers_shard1_replica_n1");
+    assert!(sick.node.leads);
+    let (_, well) = take(&mut lanes, 1, 0).unwrap();
+    assert_eq!(well.node.name, "http://b/solr/offers_shard2_replica_n1");
+    lanes.failed(&sick, 0, Some(batch), &refused(), 0);
+    lanes.worked(&well, 1, Duration::from_millis(9), (1000, 9), 5);
+    lanes.release(&well, 1);
+    assert!(!lanes.is_backing_off(5) || lanes.lanes[2].waiting.is_empty());
+    for _ in 0..20 {
+        assert!(lanes.has_room(), "shard2 has not enough");
+        push(&mut lanes, 1);
+        push(&mut lanes, 2);
+        let (batch, ticket) = take(&mut lanes, 1, 5).unwrap();
+        assert!(ticket.node.name.contains("shard2") && batch.lane == 2);
+        lanes.release(&ticket, 1);
+    }
+    lanes.bytes = lanes.most_bytes;
+    assert!(!lanes.has_room(), "it is bounded");
+}
+
+#[test]
+fn one_lane_does_not_take_all_threads_unless_there_is_no_other() {
+    let mut two = led(&[("shard1", "a"), ("shard2", "b")]);
+    let mut one = led(&[("shard1", "a")]);
+    for lanes in [&mut two, &mut one] {
+        push(lanes, 1);
+        let (_, ticket) = take(lanes, 0, 0).unwrap();
+        push(lanes, 1);
+        assert!(take(lanes, 1, 0).is_none(), "it begins with one");
+        lanes.worked(&ticket, 0, Duration::from_millis(9), (1000, 9), 0);
+        lanes.release(&ticket, 0);
+        let _first = take(lanes, 0, 0).unwrap();
+        push(lanes, 1);
+    }
+    assert!(take(&mut two, 1, 0).is_none());
+    assert!(take(&mut one, 1, 0).is_some());
+}
+
+#[test]
+fn beside_a_request_that_is_stuck_there_is_no_other() {
+    let mut lanes = led(&[("shard1", "a")]);
+    push(&mut lanes, 1);
+    let (_, ticket) = take(&mut lanes, 0, 0).unwrap();
+    lanes.worked(&ticket, 0, Duration::from_millis(9), (1000, 9), 0);
+    push(&mut lanes, 1);
+    assert!(take(&mut lanes, 1, 5000).is_none());
+}
+
+#[test]
+fn while_its_leader_is_up_a_lane_waits_a_second_at_most_but_not_when_told_to_wait() {
+    let mut lanes = led(&[("shard1", "a")]);
+    push(&mut lanes, 1);
+    let mut now = 0;
+    for _ in 0..8 {
+        let (batch, ticket) = take(&mut lanes, 0, now).unwrap();
+        lanes.failed(&ticket, 0, Some(batch), &refused(), now);
+        let wake = wakes(&mut lanes, now).unwrap();
+        assert!(wake <= now + 1000, "{wake}");
+        now = wake;
+    }
+    let (batch, ticket) = take(&mut lanes, 0, now).unwrap();
+    let told = Wait { retry_after: Some(Duration::from_secs(20)), ..refused() };
+    lanes.failed(&ticket, 0, Some(batch), &told, now);
+    lanes.learn(cluster(&[("shard1", "a")]), now + 1);
+    assert!(wakes(&mut lanes, now + 1).unwrap() >= now + 20_000);
+}
+
+#[test]
+fn a_new_leader_is_gone_to_at_once_and_requests_to_the_old_one_are_cut() {
+    let mut lanes = led(&[("shard1", "a"), ("shard2", "b")]);
+    push(&mut lanes, 1);
+    let (batch, old) = take(&mut lanes, 7, 0).unwrap();
+    assert_eq!(lanes.next_look(0), Some(SLOW), "if it takes long, who leads?");
+    assert!(lanes.learn(cluster(&[("shard1", "a"), ("shard2", "b")]), 1500).cut.is_empty());
+    assert_eq!(lanes.learn(cluster(&[("shard1", "b"), ("shard2", "b")]), 2000).cut, [7]);
+    lanes.failed(&old, 7, Some(batch), &Wait::passing("given up"), 2001);
+    let (_, new) = take(&mut lanes, 0, 2001).unwrap();
+    assert_eq!(new.node.name, "http://b/solr/offers_shard1_replica_n1");
+}
+
+#[test]
+fn a_shard_without_a_leader_waits_for_one_and_says_so() {
+    let mut lanes = led(&[("shard1", ""), ("shard2", "b")]);
+    push(&mut lanes, 1);
+    assert_eq!(wakes(&mut lanes, 0), None);
+    assert_eq!(lanes.next_look(0), Some(LOOKS_APART));
+    lanes.learn(cluster(&[("shard1", ""), ("shard2", "b")]), 500);
+    assert!(lanes.cell.last_error().read().starts_with("shard1 has no leader"));
+    lanes.learn(cluster(&[("shard1", "b"), ("shard2", "b")]), 1000);
+    assert!(take(&mut lanes, 0, 1000).is_some());
+}
+
+#[test]
+fn what_was_routed_by_another_layout_comes_back() {
+    let mut lanes = led(&[("shard1", "a"), ("shard2", "b")]);
+    for lane in [1, 1, 2] {
+        push(&mut lanes, lane);
+    }
+    let (under_way, ticket) = take(&mut lanes, 0, 0).unwrap();
+    let split = [("shard1_0", "a"), ("shard1_1", "a"), ("shard2", "b")];
+    let learnt = lanes.learn(cluster(&split), 10);
+    assert_eq!((learnt.returned.len(), lanes.bytes), (2, 0));
+    assert!(matches!(lanes.failed(&ticket, 0, Some(under_way), &refused(), 20), Back::Returned(_)));
+    let mut old = batch(&["x"]);
+    (old.lane, old.layout) = (1, lanes.layout() - 1);
+    assert!(matches!(lanes.push(old), Back::Returned(_)));
+    assert!(lanes.has_room());
+}
+
+#[test]
+fn halted_everything_is_handed_back_and_nothing_waits() {
+    let mut lanes = led(&[("shard1", "a"), ("shard2", "")]);
+    push(&mut lanes, 1);
+    push(&mut lanes, 2);
+    lanes.push_plain(Request::Commit);
+    let Take::Plain(_, ticket) = lanes.take(0, 0) else { panic!() };
+    lanes.failed(&ticket, 0, None, &refused(), 0);
+    lanes.again(Request::Commit);
+    lanes.halt(true);
+    assert!(matches!(lanes.take(0, 1), Take::Plain(Request::Commit, _)));
+    assert!(take(&mut lanes, 0, 1).is_some() && take(&mut lanes, 0, 1).is_some());
+    assert_eq!((wakes(&mut lanes, 1), lanes.bytes), (None, 0));
+}
+
+#[test]
+fn an_alias_is_looked_up_before_each_work_and_now_and_then() {
+    let mut lanes = lanes(&config(&["http://a/solr"]));
+    let alias = || {
+        let Look::Seen(cluster) = cluster(&[("shard1", "a")]) else { panic!() };
+        let mut cluster = Arc::unwrap_or_clone(cluster);
+        cluster.collection.alias = true;
+        Look::Seen(Arc::new(cluster))
+    };
+    lanes.learn(alias(), 0);
+    lanes.set_busy(true, 60_000);
+    assert!(!lanes.is_known());
+    assert!(lanes.next_look(60_000).unwrap() <= 60_000);
+    lanes.learn(alias(), 60_001);
+    assert!(lanes.is_known());
+    assert_eq!(lanes.next_look(60_002), Some(60_001 + LOOK_AGAIN_ALIAS));
+    lanes.set_busy(false, 60_003);
+    assert_eq!(lanes.next_look(60_003), None);
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let mut config = config(&["http://a/solr"]);
+    config.solr.max_docs_per_s = 10;
+    let mut lanes = lanes(&config);
+    lanes.learn(cluster(&[("shard1", "a")]), 0);
+    let (mut sent, mut now) = (0, 0);
+    while now < 10_000 {
+        if lanes.lanes[1].waiting.is_empty() {
+            push(&mut lanes, 1);
+        }
+        match lanes.take(0, now) {
+            Take::Batch(_, ticket) => {
+                lanes.release(&ticket, 0);
+                sent += 1;
+            }
+            Take::Nothing(wake) => now = wake.unwrap().max(now + 1),
+            Take::Plain(..) => panic!(),
+        }
+    }
+    assert!((98..=103).contains(&sent), "{sent}");
+}
+
+#[test]
+fn the_worst_trouble_is_shown_until_it_is_over() {
+    let mut lanes = led(&[("shard1", "a"), ("shard2", "b")]);
+    push(&mut lanes, 1);
+    push(&mut lanes, 2);
+    let (first, one) = take(&mut lanes, 0, 0).unwrap();
+    let (second, two) = take(&mut lanes, 1, 0).unwrap();
+    lanes.failed(&one, 0, Some(first), &Wait::standing(NO_COLLECTION), 1);
+    lanes.failed(&two, 1, Some(second), &refused(), 2);
+    assert_eq!(lanes.cell.trouble(), Trouble::Standing);
+    let gone = "http://a/solr/offers_shard1_replica_n1: the core is gone (HTTP 404)";
+    assert_eq!(lanes.cell.last_error().read(), gone);
+    lanes.learn(cluster(&[("shard1", "b"), ("shard2", "b")]), 3);
+    for _ in 0..2 {
+        if let Some((_, ticket)) = take(&mut lanes, 0, 2000) {
+            lanes.worked(&ticket, 0, Duration::from_millis(5), (1, 1), 2001);
+            lanes.release(&ticket, 0);
+        }
+    }
+    assert_eq!(lanes.cell.trouble(), Trouble::None);
+}

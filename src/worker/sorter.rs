@@ -1,0 +1,283 @@
+//! From lines to batches: each document goes into the open batch of its shard's lane, and an id that
+//! is in a batch which Solr has not confirmed waits for it. Two posts of one id that are under way
+//! together may overtake each other.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::sync::Arc;
+
+use cluster::{Cluster, Key, Router};
+
+use crate::batch::{Batch, Outcome};
+use crate::convert::Converted;
+use crate::lanes::ANY;
+use crate::lines::Place;
+use crate::posts::Posts;
+
+/// The open batches of a share, one for each lane.
+pub(crate) struct Sorter {
+    layout: u64,
+    cluster: Option<Arc<Cluster>>,
+    open: Vec<Option<Batch>>,
+    /// Where each unconfirmed id is, by the id's hash.
+    pending: HashMap<u64, Pending, BuildHasherDefault<AsItIs>>,
+    keys: RandomState,
+    limits: config::Batch,
+}
+
+/// Where an unconfirmed id is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    /// In this batch.
+    Batch(u64),
+    /// In so many.
+    Many(u32),
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// It has become so many commands, each in a batch.
+    Commands(u32),
+    /// It can be delivered nowhere, for this reason.
+    Nowhere(String),
+    /// It is no command.
+    NoCommand,
+    /// Nobody knows yet where it goes, or its id is in a batch that must be answered first.
+    NotYet,
+}
+
+/// A hash that is a hash already.
+#[derive(Default)]
+pub(crate) struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|b| self.0 = self.0.rotate_left(8) ^ u64::from(*b));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+impl Sorter {
+    pub(crate) fn new(limits: config::Batch, posts: &Posts) -> Sorter {
+        let docs = usize::try_from(limits.docs).unwrap_or(usize::MAX);
+        let docs = docs.min(posts.most_docs()) as u32;
+        Sorter {
+            layout: 0,
+            cluster: None,
+            open: Vec::new(),
+            pending: HashMap::default(),
+            keys: RandomState::new(),
+            limits: config::Batch { docs, ..limits },
+        }
+    }
+
+    /// The number of the layout that lines are sorted by.
+    pub(crate) fn layout(&self) -> u64 {
+        self.layout
+    }
+
+    /// The member of a document that routing looks at, besides its id.
+    pub(crate) fn router_field(&self) -> Option<&str> {
+        self.cluster.as_ref()?.collection.layout.router_field()
+    }
+
+    /// Sees whether the layout is another one. Gives back what must be sorted again.
+    pub(crate) fn refresh(&mut self, posts: &Posts) -> Vec<Batch> {
+        if posts.layout() == self.layout {
+            return Vec::new();
+        }
+        (self.layout, self.cluster) = posts.sight();
+        let shards = self.cluster.as_ref().map_or(0, |c| c.collection.layout.shards.len());
+        let old = std::mem::take(&mut self.open);
+        self.open.resize_with(shards + 1, || None);
+        old.into_iter().flatten().collect()
+    }
+
+    /// The lane of a command; `None`: all shards'.
+    fn lane(&self, converted: &Converted<'_>) -> Option<usize> {
+        let Some(cluster) = &self.cluster else { return Some(ANY) };
+        let layout = &cluster.collection.layout;
+        let none = Key::default();
+        let key = match converted {
+            Converted::Doc { id, field, root, .. } => {
+                Key { id, field: field.as_deref(), root: root.as_deref(), ..none }
+            }
+            Converted::Delete { id, route, .. } => {
+                Key { id, route: route.as_deref(), delete: true, ..none }
+            }
+            Converted::Nothing | Converted::Reject { .. } => return Some(ANY),
+        };
+        match (layout.shard_of(&key), &layout.router) {
+            (Some(shard), _) => Some(shard + 1),
+            // Solr would carry it out here or there, and confirm it nowhere.
+            (None, Router::CompositeId { .. } | Router::Implicit { .. }) if key.delete => None,
+            (None, _) => Some(ANY),
+        }
+    }
+
+    /// Takes a line. Batches that are full are sent.
+    pub(crate) fn add(
+        &mut self,
+        place: Place,
+        line: &[u8],
+        converted: &Converted<'_>,
+        posts: &mut Posts,
+        now: u64,
+    ) -> Added {
+        let (Converted::Doc { id, .. } | Converted::Delete { id, .. }) = converted else {
+            return Added::NoCommand;
+        };
+        if !posts.is_known() {
+            return Added::NotYet;
+        }
+        if self.open.is_empty() {
+            self.open.push(None);
+        }
+        let key = self.keys.hash_one(id.as_bytes());
+        let Some(lane) = self.lane(converted) else {
+            return self.add_to_all(key, place, line, id, posts, now);
+        };
+        if self.overflows(lane, line.len()) {
+            self.send(lane, posts);
+        }
+        let open = self.open[lane].as_ref().map(|batch| Pending::Batch(batch.serial));
+        if self.pending.get(&key).is_some_and(|pending| Some(*pending) != open) {
+            self.hurry(key, posts);
+            return Added::NotYet;
+        }
+        let serial = self.push(lane, place, line, converted, posts, now);
+        self.pending.insert(key, Pending::Batch(serial));
+        Added::Commands(1)
+    }
+
+    /// A delete of which only Solr could say where its document is, and does not: each shard gets
+    /// it, by a route that leads there.
+    fn add_to_all(
+        &mut self,
+        key: u64,
+        place: Place,
+        line: &[u8],
+        id: &str,
+        posts: &mut Posts,
+        now: u64,
+    ) -> Added {
+        if self.pending.contains_key(&key) {
+            self.hurry(key, posts);
+            return Added::NotYet;
+        }
+        let layout = self.cluster.as_ref().map(|cluster| &cluster.collection.layout);
+        let shards = layout.map_or(0, |layout| layout.shards.len());
+        let route = |n| layout.and_then(|layout| layout.route_into(n));
+        let routes: Option<Vec<String>> = (0..shards).map(route).collect();
+        let Some(routes) = routes.filter(|routes| !routes.is_empty()) else {
+            let reason = "Solr cannot tell where this document is: give the delete its _route_";
+            return Added::Nowhere(reason.into());
+        };
+        for (shard, route) in routes.iter().enumerate() {
+            let body = serde_json::json!({"id": id, "_route_": route}).to_string();
+            let route = Some(route.as_str().into());
+            let delete = Converted::Delete { id: id.into(), route, body: body.as_bytes() };
+            self.push(shard + 1, place, line, &delete, posts, now);
+        }
+        self.pending.insert(key, Pending::Many(routes.len() as u32));
+        Added::Commands(routes.len() as u32)
+    }
+
+    /// Puts a command into its lane's open batch; answers that batch's serial.
+    fn push(
+        &mut self,
+        lane: usize,
+        place: Place,
+        line: &[u8],
+        converted: &Converted<'_>,
+        posts: &mut Posts,
+        now: u64,
+    ) -> u64 {
+        if self.overflows(lane, line.len()) {
+            self.send(lane, posts);
+        }
+        let layout = self.layout;
+        let batch = self.open[lane].get_or_insert_with(|| posts.blank(lane, layout));
+        batch.push((place.index, place.offset), line, converted, now);
+        let serial = batch.serial;
+        if batch.len() >= self.limits.docs as usize || batch.bytes() as u64 >= self.limits.bytes {
+            self.send(lane, posts);
+        }
+        serial
+    }
+
+    /// A line waits for this id: what is open with it is sent, or nobody would ever send it.
+    fn hurry(&mut self, key: u64, posts: &mut Posts) {
+        let pending = self.pending.get(&key).copied();
+        for lane in 0..self.open.len() {
+            let waited_for = self.open[lane].as_ref().is_some_and(|batch| match pending {
+                Some(Pending::Batch(serial)) => batch.serial == serial,
+                Some(Pending::Many(_)) => true,
+                None => false,
+            });
+            if waited_for {
+                self.send(lane, posts);
+            }
+        }
+    }
+
+    /// A batch is back: the ids of what is settled are free.
+    pub(crate) fn free(&mut self, batch: &Batch) {
+        for (n, entry) in batch.entries.iter().enumerate() {
+            if entry.outcome != Outcome::Open {
+                self.free_one(batch, n);
+            }
+        }
+    }
+
+    /// A command is settled, or came back unsettled to be sorted again: its id is free.
+    pub(crate) fn free_one(&mut self, batch: &Batch, entry: usize) {
+        let key = self.keys.hash_one(batch.id(entry).as_bytes());
+        match self.pending.get_mut(&key) {
+            Some(Pending::Many(n)) if *n > 1 => *n -= 1,
+            Some(Pending::Batch(serial)) if *serial != batch.serial => {}
+            _ => drop(self.pending.remove(&key)),
+        }
+    }
+
+    /// Whether a batch must travel before this line is added to it; a giant travels alone.
+    fn overflows(&self, lane: usize, line: usize) -> bool {
+        self.open[lane]
+            .as_ref()
+            .is_some_and(|b| !b.is_empty() && (b.bytes() + line) as u64 > self.limits.bytes)
+    }
+
+    fn send(&mut self, lane: usize, posts: &mut Posts) {
+        if let Some(batch) = self.open.get_mut(lane).and_then(Option::take) {
+            posts.send(batch);
+        }
+    }
+
+    /// Sends what is old enough and would be taken; with `all`, everything.
+    pub(crate) fn send_due(&mut self, all: bool, posts: &mut Posts, now: u64) {
+        for lane in 0..self.open.len() {
+            let Some(batch) = &self.open[lane] else { continue };
+            let old = now >= self.due(batch);
+            if all || old && posts.wants_more(lane) {
+                self.send(lane, posts);
+            }
+        }
+    }
+
+    fn due(&self, batch: &Batch) -> u64 {
+        batch.opened + self.limits.delay.as_millis() as u64
+    }
+
+    /// When the oldest open batch is to be sent.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.open.iter().flatten().map(|batch| self.due(batch)).min()
+    }
+}
