@@ -45,7 +45,7 @@ pub(crate) struct Entry {
     /// How often it was sent.
     pub(crate) attempts: u32,
     pub(crate) outcome: Outcome,
-    /// How often Solr failed at it alone, and when that was first; 0: never.
+    /// How often Solr failed at it alone while others passed, and how many had passed by then.
     pub(crate) failures: u32,
     pub(crate) failed_at: u64,
     id: Range<usize>,

@@ -84,8 +84,8 @@ struct Lane {
     not_before: u64,
     /// It was told to slow down: nothing shortens that.
     told_to_wait: bool,
-    /// When it last took documents.
-    last_add: u64,
+    /// How often it has taken documents.
+    adds: u64,
     trouble: Option<Standing>,
 }
 
@@ -199,7 +199,7 @@ impl Lanes {
             backoff: Backoff::new(&self.retry),
             not_before: 0,
             told_to_wait: false,
-            last_add: 0,
+            adds: 0,
             trouble: None,
         }
     }
@@ -408,7 +408,7 @@ impl Lanes {
             lane.flow.worked(took, busy, now);
         }
         if docs > 0 {
-            lane.last_add = now;
+            lane.adds += 1;
         }
         lane.under_way.iter_mut().filter(|(w, _)| *w == who).for_each(|(_, since)| *since = now);
         lane.is_well();
@@ -461,18 +461,20 @@ impl Lanes {
         ticket: &Ticket,
         who: usize,
         batch: Batch,
-        wait: &Wait,
+        wait: Option<&Wait>,
         now: u64,
     ) -> Back {
         self.release(ticket, who);
-        self.cell.last_error().write(&ticket.node.describe(wait));
-        self.cell.set_last_trouble(now);
+        if let Some(wait) = wait {
+            self.cell.last_error().write(&ticket.node.describe(wait));
+            self.cell.set_last_trouble(now);
+        }
         self.put_back(ticket, batch, Some(now + APART))
     }
 
-    /// When the ticket's lane last took documents.
-    pub(crate) fn last_add(&mut self, ticket: &Ticket) -> u64 {
-        self.at(ticket).map_or(0, |lane| lane.last_add)
+    /// How often the ticket's lane has taken documents.
+    pub(crate) fn adds(&mut self, ticket: &Ticket) -> u64 {
+        self.at(ticket).map_or(0, |lane| lane.adds)
     }
 
     fn put_back(&mut self, ticket: &Ticket, batch: Batch, due: Option<u64>) -> Back {

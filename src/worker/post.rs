@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use scoreboard::PosterCell;
 use slog::{Logger, info};
 
-use crate::batch::{Batch, Entry, Outcome};
+use crate::batch::{Batch, Entry, Kind, Outcome};
 use crate::lanes::{Back, Take, Ticket};
 use crate::node::{Node, Request};
 use crate::queue::Queue;
@@ -105,7 +105,10 @@ impl Poster {
         }
         let back = loop {
             let Some(part) = batch.parts.last().cloned() else {
-                break Back::Returned(batch);
+                break match batch.suspects.is_empty() {
+                    true => Back::Returned(batch),
+                    false => self.queue.suspect(ticket, self.who, batch, None),
+                };
             };
             if self.queue.is_halted() {
                 break Back::Returned(batch);
@@ -114,14 +117,14 @@ impl Poster {
                 self.cell.set_retries(self.cell.retries() + 1);
             }
             if batch.entries[part.start].failures > 0 {
-                if let Err(wait) = self.post_nothing(&ticket.node) {
+                if let Err(wait) = self.post_witness(&batch, ticket) {
                     break self.queue.failed(ticket, self.who, Some(batch), &wait);
                 }
             }
             let begin = Instant::now();
             let verdict = self.post_part(&mut batch, part.clone(), &ticket.node);
-            let others = self.queue.last_add(ticket);
-            match batch.apply(verdict, part.clone(), &ticket.node, sys::clock::now_ms(), others) {
+            let others = self.queue.adds(ticket);
+            match batch.apply(verdict, part.clone(), &ticket.node, others) {
                 Step::On => {
                     let taken = batch.entries[part.clone()].iter().any(Entry::is_confirmed);
                     let docs = if taken { part.len() } else { 0 };
@@ -133,7 +136,9 @@ impl Poster {
                     }
                 }
                 Step::Wait(wait) => break self.queue.failed(ticket, self.who, Some(batch), &wait),
-                Step::Later(wait) => break self.queue.suspect(ticket, self.who, batch, &wait),
+                Step::Later(wait) => {
+                    break self.queue.suspect(ticket, self.who, batch, Some(&wait));
+                }
             }
         };
         self.queue.release(ticket, self.who);
@@ -143,12 +148,28 @@ impl Poster {
         }
     }
 
-    /// Deletes what nobody has, to see whether the leader takes updates at all.
-    fn post_nothing(&self, node: &Node) -> Result<(), Wait> {
-        let id = RandomState::new().hash_one(sys::clock::wall_ms());
-        let body = format!(r#"{{"delete":{{"id":"solr-updater: nobody {id:016x}"}}}}"#);
-        let reply = self.post(node.url(Request::Update), body.as_bytes())?;
-        receipt::judge_plain(&reply)
+    /// Sees whether the leader takes others before it gets once more what it failed at: a document
+    /// of the same batch that it has already (no later line of that id can have been sent as long as
+    /// the batch is not back), or else a delete of what nobody has.
+    fn post_witness(&self, batch: &Batch, ticket: &Ticket) -> Result<(), Wait> {
+        let url = ticket.node.url(Request::Update);
+        let Some(witness) = batch.witness() else {
+            let id = RandomState::new().hash_one(sys::clock::wall_ms());
+            let body = format!(r#"{{"delete":{{"id":"solr-updater: nobody {id:016x}"}}}}"#);
+            return receipt::judge_plain(&self.post(url, body.as_bytes())?);
+        };
+        let (mut body, begin) = (Vec::new(), Instant::now());
+        batch.write_part(witness..witness + 1, &mut body);
+        let reply = self.post(url, &body)?;
+        let part = witness..witness + 1;
+        match receipt::judge(&reply, ticket.node.leads, batch, part, self.min_rf) {
+            Verdict::Wait { wait, .. } => Err(wait),
+            Verdict::Confirmed => {
+                self.queue.worked(ticket, self.who, begin.elapsed(), (1, 1));
+                Ok(())
+            }
+            Verdict::Forwarded | Verdict::AtFault { .. } | Verdict::TooLarge => Ok(()),
+        }
     }
 
     fn post_part(&mut self, batch: &mut Batch, part: Range<usize>, node: &Node) -> Verdict {
@@ -212,16 +233,9 @@ impl Poster {
 }
 
 impl Batch {
-    /// What a verdict on its next part means for its documents. `others`: when the lane last took
-    /// others.
-    fn apply(
-        &mut self,
-        verdict: Verdict,
-        part: Range<usize>,
-        node: &Node,
-        now: u64,
-        others: u64,
-    ) -> Step {
+    /// What a verdict on its next part means for its documents. `others`: how often the lane has
+    /// taken some.
+    fn apply(&mut self, verdict: Verdict, part: Range<usize>, node: &Node, others: u64) -> Step {
         let single = part.len() == 1;
         match verdict {
             Verdict::Forwarded if node.leads && self.forwards == 0 => {
@@ -260,17 +274,17 @@ impl Batch {
                     self.settle_next(part.start..at, &Outcome::Confirmed);
                     self.go_on_with(&[(at, part.end)]);
                 }
-                return self.apply_wait(wait, suspect, now, others);
+                return self.apply_wait(wait, suspect, others);
             }
         }
         Step::On
     }
 
     /// It is nobody's fault, so far as we know.
-    fn apply_wait(&mut self, wait: Wait, suspect: bool, now: u64, others: u64) -> Step {
+    fn apply_wait(&mut self, wait: Wait, suspect: bool, others: u64) -> Step {
         let Some(part) = self.parts.last().cloned() else { return Step::On };
         if part.len() == 1 && suspect {
-            return self.apply_failure(part.start, wait, now, others);
+            return self.apply_failure(part.start, wait, others);
         }
         self.cuts += u32::from(wait.cut);
         self.failures += u32::from(suspect);
@@ -282,14 +296,12 @@ impl Batch {
 
     /// Solr itself failed at one document, alone. That is the document's fault if it happens again
     /// and again while others pass; and never before another has passed.
-    fn apply_failure(&mut self, n: usize, wait: Wait, now: u64, others: u64) -> Step {
+    fn apply_failure(&mut self, n: usize, wait: Wait, others: u64) -> Step {
         let entry = &mut self.entries[n];
         let was_suspect = entry.failures > 0;
         let others_pass = was_suspect && others > entry.failed_at;
-        if !was_suspect {
-            (entry.failures, entry.failed_at) = (1, now);
-        } else if others_pass {
-            entry.failures += 1;
+        if !was_suspect || others_pass {
+            (entry.failures, entry.failed_at) = (entry.failures + 1, others);
         }
         if entry.failures >= TRIES {
             let reason = format!("{} ({TRIES} tries, while others passed)", wait.reason);
@@ -334,6 +346,20 @@ impl Batch {
                 self.go_on_with(&[(middle, part.end), (part.start, middle)]);
             }
         }
+    }
+
+    /// A document that Solr has confirmed and that changes nothing when it is sent again.
+    fn witness(&self) -> Option<usize> {
+        let changes = |n: usize| {
+            let line = self.original(n);
+            ["inc", "add", "remove", "_version_"]
+                .iter()
+                .any(|word| memchr::memmem::find(line, word.as_bytes()).is_some())
+        };
+        (0..self.len()).find(|n| {
+            let entry = &self.entries[*n];
+            entry.is_confirmed() && entry.kind == Kind::Add && !changes(*n)
+        })
     }
 
     /// The one command of a part whose document the message names, if it is exactly one.

@@ -179,12 +179,18 @@ impl Queue {
         self.change(|lanes| lanes.again(request));
     }
 
-    pub(crate) fn suspect(&self, ticket: &Ticket, who: usize, batch: Batch, wait: &Wait) -> Back {
+    pub(crate) fn suspect(
+        &self,
+        ticket: &Ticket,
+        who: usize,
+        batch: Batch,
+        wait: Option<&Wait>,
+    ) -> Back {
         self.change(|lanes| lanes.suspect(ticket, who, batch, wait, now()))
     }
 
-    pub(crate) fn last_add(&self, ticket: &Ticket) -> u64 {
-        self.lock().last_add(ticket)
+    pub(crate) fn adds(&self, ticket: &Ticket) -> u64 {
+        self.lock().adds(ticket)
     }
 
     /// Whom to ask about the cluster; waits until it is time to.

@@ -11,6 +11,7 @@ mod clients;
 mod deaths;
 mod deliver;
 mod feed;
+mod lanes;
 mod outage;
 mod parent;
 mod reload;
