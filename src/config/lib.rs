@@ -167,9 +167,11 @@ pub struct Solr {
     pub password_file: Option<PathBuf>,
     /// The file a bearer token is in; absolute; never beside `username`. None.
     pub token_file: Option<PathBuf>,
-    /// The file of certificates (PEM) that a server's is checked with; absolute. None.
+    /// The file of certificates (PEM) one of which must have signed a server's, instead of those
+    /// that this system trusts; absolute, read by the workers; there only beside an https address.
+    /// None.
     pub ca_file: Option<PathBuf>,
-    /// What a client shows of itself under TLS. None.
+    /// What a client shows of itself under TLS; there only beside an https address. None.
     pub client_cert: Option<ClientCert>,
 }
 
@@ -193,12 +195,12 @@ pub enum Commit {
     None,
 }
 
-/// A client's certificate and its key, two PEM files; absolute.
+/// A client's certificate and its key, two PEM files; absolute, read by the workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCert {
-    /// The certificate's file.
+    /// The certificate's file; after it, those that lead from it to one that Solr trusts.
     pub cert: PathBuf,
-    /// The private key's file.
+    /// The private key's file (PKCS #8, PKCS #1 or SEC 1), without a passphrase.
     pub key: PathBuf,
 }
 
@@ -425,18 +427,13 @@ impl Config {
         }
         for url in urls {
             match url::base(&url) {
-                Ok(good) => match not_yet::refuse_url(&good) {
-                    None if config
-                        .solr
-                        .urls
-                        .iter()
-                        .any(|earlier| url::same_as(earlier) == url::same_as(&good)) =>
-                    {
-                        wrong("--url", format!("{good}: it is given twice"));
+                Ok(good) => {
+                    let same = |earlier: &String| url::same_as(earlier) == url::same_as(&good);
+                    match config.solr.urls.iter().any(same) {
+                        true => wrong("--url", format!("{good}: it is given twice")),
+                        false => config.solr.urls.push(good),
                     }
-                    None => config.solr.urls.push(good),
-                    Some(why) => wrong("--url", format!("{good}: {why}")),
-                },
+                }
                 Err(why) => wrong("--url", format!("{}: {why}", mistakes::excerpt(&url))),
             }
         }

@@ -18,7 +18,7 @@ use crate::units;
 const LONGEST_SOCKET: usize = 107;
 
 /// More than this stand in no list: comparing each with each must not hold up a reload.
-pub(crate) const LONGEST_LIST: usize = 100;
+const LONGEST_LIST: usize = 100;
 
 /// What stood under a key.
 pub(crate) enum Read<T> {
@@ -87,8 +87,9 @@ impl<'p> Section<'p> {
         self.page
     }
 
-    pub(crate) fn is_written(&self) -> bool {
-        matches!(self.table, Read::Good(..))
+    /// Where it stands, if it is there and a table.
+    pub(crate) fn place(&self) -> Option<Range<usize>> {
+        self.table.place()
     }
 
     /// A mistake about a key's value.

@@ -5,7 +5,8 @@ use super::*;
 const MINIMAL: &str =
     "[spool]\ndir = \"/s\"\n[solr]\nurls = [\"http://a:8983/solr\"]\ncollection = \"c\"\n";
 
-/// INTERFACE.md's example, less what `not_yet` refuses and what excludes each other.
+/// INTERFACE.md's example, less what `not_yet` refuses, what excludes each other, and certificates,
+/// which go with https alone.
 const FULL: &str = r#"
 [spool]
 dir          = "/var/spool/solr-updater"
@@ -641,6 +642,39 @@ fn a_password_goes_with_a_user_and_a_token_alone() {
 }
 
 #[test]
+fn certificates_go_with_https() {
+    let why =
+        "has no effect, no address in solr.urls begins with https://: take it away, or write https";
+    assert_eq!(more("ca_file = \"/ca\""), format!("6:11: solr.ca_file = \"/ca\": {why}"));
+    assert_eq!(
+        more("client_cert = { cert = \"/c\", key = \"/k\" }"),
+        format!("6:15: solr.client_cert = {{ cert = \"/c\", key = \"/k\" }}: {why}")
+    );
+    assert_eq!(
+        more("[solr.client_cert]\ncert = \"/c\"\nkey = \"/k\""),
+        format!("6:1: [solr.client_cert]: {why}")
+    );
+    let https = |lines: &str| {
+        said(&format!("{}{lines}", MINIMAL.replacen("http:", "https:", 1))).replace("f.toml:", "")
+    };
+    assert_eq!(
+        https("client_cert = { cert = \"/c\" }"),
+        "6:15: solr.client_cert.key is missing: add key = \"…\" to [solr.client_cert]"
+    );
+    assert!(https("client_cert = \"/c\"").contains("need a table, such as { cert = "));
+    assert!(https("ca_file = \"ca.pem\"").contains("solr.ca_file"), "a relative path");
+    // One https address among others is enough, and a wrong one is told alone.
+    let mixed = "[\"http://b/solr\", \"https://a:8983/solr\"]";
+    let mixed = MINIMAL.replacen("[\"http://a:8983/solr\"]", mixed, 1);
+    let both = "ca_file = \"/ca\"\nclient_cert = { cert = \"/c\", key = \"/k\" }";
+    let solr = read(&format!("{mixed}{both}")).unwrap().solr;
+    assert_eq!(solr.ca_file, Some("/ca".into()));
+    assert_eq!(solr.client_cert, Some(ClientCert { cert: "/c".into(), key: "/k".into() }));
+    let wrong = MINIMAL.replacen("http://a", "htps://a", 1);
+    assert_eq!(said(&format!("{wrong}ca_file = \"/ca\"")).lines().count(), 1);
+}
+
+#[test]
 fn what_this_version_cannot_do_is_refused_not_ignored() {
     let cannot_convert =
         "this version cannot convert yet: leave the table out, lines are Solr documents";
@@ -658,22 +692,6 @@ fn what_this_version_cannot_do_is_refused_not_ignored() {
     assert_eq!(
         more("[workers]\npartition = \"id\""),
         "7:13: workers.partition = \"id\": this version cannot deal lines by id yet: leave it out, or write \"line\""
-    );
-    assert_eq!(
-        one(MINIMAL, "http:", "https:"),
-        "4:9: solr.urls = \"https://a:8983/solr\": this version cannot speak https yet: name an http:// address"
-    );
-    assert_eq!(
-        more("ca_file = \"relative\""),
-        "6:11: solr.ca_file = \"relative\": this version cannot speak https yet: leave it out"
-    );
-    assert_eq!(
-        more("client_cert = { cert = \"/c\", key = \"/k\" }"),
-        "6:15: solr.client_cert = { cert = \"/c\", key = \"/k\" }: this version cannot speak https yet: leave it out"
-    );
-    assert_eq!(
-        more("max_docs_per_s = 500"),
-        "6:18: solr.max_docs_per_s = 500: this version cannot hold a rate yet: leave it out, or write 0"
     );
     assert_eq!(
         more("[monitor]\nhttp = \"127.0.0.1:9984\""),
@@ -831,8 +849,7 @@ fn feed_needs_no_file() {
     .unwrap_err();
     assert_eq!(
         mistakes.to_string(),
-        "--url: https://a/solr: this version cannot speak https yet: name an http:// address\n\
-         --url: http://…@a: no user or password here, URLs are logged: use username and password_file\n\
+        "--url: http://…@a: no user or password here, URLs are logged: use username and password_file\n\
          --collection: a/b: need one collection or alias: letters, digits, . _ - (not first), such as \"offers\""
     );
     assert_eq!(
@@ -954,11 +971,14 @@ fn the_shipped_file_is_good_and_needs_no_change_but_three_keys() {
 
 #[test]
 fn the_shipped_file_tells_the_true_defaults() {
-    let no_default = ["username", "password_file", "token_file", "count", "file"];
+    let no_default =
+        ["username", "password_file", "token_file", "ca_file", "client_cert", "count", "file"];
     assert_eq!(read(&uncommented(&no_default)), read(SHIPPED));
-    let with_user = read(&uncommented(&["token_file"])).unwrap();
+    let https = |but: &[&str]| uncommented(but).replacen("[\"http:", "[\"https:", 1);
+    let with_user = read(&https(&["token_file"])).unwrap();
     assert_eq!(with_user.solr.username.as_deref(), Some("feeder"));
-    let with_token = read(&uncommented(&["username", "password_file"])).unwrap();
+    assert!(with_user.solr.ca_file.is_some() && with_user.solr.client_cert.is_some());
+    let with_token = read(&https(&["username", "password_file"])).unwrap();
     assert!(with_token.solr.token_file.is_some());
 }
 

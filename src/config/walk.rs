@@ -91,6 +91,7 @@ fn solr(section: &mut Section<'_>) -> (Solr, Read<Duration>) {
     let connect_timeout = section.duration("connect_timeout", s(5), ms(100)..=HOUR);
     let timeout = section.duration("timeout", s(60), ms(100)..=HOUR);
     let (username, password_file, token_file) = credentials(section);
+    let (ca_file, client_cert) = tls(section, &urls);
     if let (Some(connect), Some(answer)) = (connect_timeout.holds(s(5)), timeout.holds(s(60))) {
         if connect > answer {
             let (key, at) = match connect_timeout.place() {
@@ -118,8 +119,8 @@ fn solr(section: &mut Section<'_>) -> (Solr, Read<Duration>) {
         username,
         password_file,
         token_file,
-        ca_file: section.path("ca_file", "/etc/ssl/certs/ca-certificates.crt").ok(),
-        client_cert: client_cert(section.section("client_cert", CLIENT_CERT)),
+        ca_file,
+        client_cert,
     };
     (solr, timeout)
 }
@@ -208,10 +209,28 @@ fn credentials(section: &mut Section<'_>) -> (Option<String>, Option<PathBuf>, O
 const CLIENT_CERT: &str =
     "{ cert = \"/etc/solr-updater/client.pem\", key = \"/etc/solr-updater/client.key\" }";
 
+/// Certificates are looked at under https alone; where there is none, they are a mistake.
+fn tls(section: &mut Section<'_>, urls: &[String]) -> (Option<PathBuf>, Option<ClientCert>) {
+    let ca_file = section.path("ca_file", "/etc/solr-updater/ca.pem");
+    let client = section.section("client_cert", CLIENT_CERT);
+    let places = [("ca_file", ca_file.place()), ("client_cert", client.place())];
+    // No URL at all: they are wrong already.
+    if !urls.is_empty() && !urls.iter().any(|url| url.starts_with("https://")) {
+        for (key, at) in places {
+            if let Some(at) = at {
+                let what = "has no effect, no address in solr.urls begins with https://: take it \
+                            away, or write https";
+                section.wrong(key, at, what);
+            }
+        }
+    }
+    (ca_file.ok(), client_cert(client))
+}
+
 fn client_cert(mut section: Section<'_>) -> Option<ClientCert> {
     let cert = section.path("cert", "/etc/solr-updater/client.pem");
     let key = section.path("key", "/etc/solr-updater/client.key");
-    if section.is_written() {
+    if section.place().is_some() {
         for (name, path) in [("cert", &cert), ("key", &key)] {
             if let Read::Absent = path {
                 section.missing(name, &format!("{name} = \"…\""));

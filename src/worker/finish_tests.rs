@@ -36,7 +36,8 @@ fn finishing_commits_adds_up_and_merges_and_may_be_repeated() {
     let mut config = config(&[&solr.url]);
     config.solr.commit = config::Commit::Delta;
     let shop = shop(dir.path(), config);
-    let mut posts = Posts::start(&shop.config, None, shop.cell, None, &shop.log).unwrap();
+    let mut posts =
+        Posts::start(&shop.config, &Default::default(), shop.cell, None, &shop.log).unwrap();
     std::fs::write(shop.spool.active().join("x.jsonl"), "{}\n{}\n{}\n").unwrap();
     let found = shop.spool.open_delta("x.jsonl".as_ref()).unwrap().metadata().unwrap();
     for share in 0..2 {
@@ -72,7 +73,8 @@ fn a_failed_delta_is_not_committed_and_keeps_the_rejects_it_has() {
     let mut config = config(&[&solr.url]);
     config.solr.commit = config::Commit::Delta;
     let shop = shop(dir.path(), config);
-    let mut posts = Posts::start(&shop.config, None, shop.cell, None, &shop.log).unwrap();
+    let mut posts =
+        Posts::start(&shop.config, &Default::default(), shop.cell, None, &shop.log).unwrap();
     std::fs::write(shop.spool.active().join("x.jsonl"), "{}\n").unwrap();
     std::fs::write(shop.spool.rejects(7, 1), "{\"line\":2}\n{\"li").unwrap();
     let order = orders::Finish { claim: 7, of: 3, name: "x.jsonl".into(), failed: true };
@@ -101,7 +103,8 @@ fn a_delta_with_more_in_it_than_was_read_is_read_again_when_it_stands_still() {
     let mut config = config(&["http://localhost:1/solr"]);
     config.spool.settle = Duration::from_secs(2);
     let shop = shop(dir.path(), config);
-    let mut posts = Posts::start(&shop.config, None, shop.cell, None, &shop.log).unwrap();
+    let mut posts =
+        Posts::start(&shop.config, &Default::default(), shop.cell, None, &shop.log).unwrap();
     let mut finish = Finish::new(all_in(&shop), &shop);
     let path = shop.spool.active().join("x.jsonl");
     let mut turn = |now| loop {
@@ -129,7 +132,8 @@ fn a_delta_with_more_in_it_than_was_read_is_read_again_when_it_stands_still() {
 fn a_delta_that_was_taken_away_is_finished_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let shop = shop(dir.path(), config(&["http://localhost:1/solr"]));
-    let mut posts = Posts::start(&shop.config, None, shop.cell, None, &shop.log).unwrap();
+    let mut posts =
+        Posts::start(&shop.config, &Default::default(), shop.cell, None, &shop.log).unwrap();
     let order = all_in(&shop);
     std::fs::remove_file(shop.spool.active().join("x.jsonl")).unwrap();
     let end = run(&mut Finish::new(order, &shop), &shop, &mut posts);

@@ -256,6 +256,12 @@ impl Lanes {
         let alias = self.cluster.as_ref().is_some_and(|c| c.collection.alias);
         let old = self.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOKS_APART);
         self.must_look |= begins && alias && old;
+        if !busy {
+            // Whoever has work sees for himself; a trouble that nobody looks at any more is no news.
+            let idle = self.lanes.iter_mut().filter(|lane| !lane.has_work());
+            idle.for_each(|lane| lane.trouble = None);
+            self.show();
+        }
     }
 
     /// Whether this lane would send a batch soon.

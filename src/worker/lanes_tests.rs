@@ -315,3 +315,14 @@ fn the_worst_trouble_is_shown_until_it_is_over() {
     }
     assert_eq!(lanes.cell.trouble(), Trouble::None);
 }
+
+#[test]
+fn an_idle_worker_complains_of_nothing() {
+    let mut lanes = lanes(&config(&["http://a/solr"]));
+    lanes.set_busy(true, 0);
+    let wait = Wait::standing(NO_COLLECTION);
+    lanes.learn(Look::Failed { wait, reason: "collection offers not found".into() }, 5);
+    assert_eq!(lanes.cell.trouble(), Trouble::Standing);
+    lanes.set_busy(false, 10);
+    assert_eq!(lanes.cell.trouble(), Trouble::None);
+}

@@ -10,7 +10,7 @@
 //!   `window`, `rejects`, `limit`
 //! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a lane for each
 //!   shard's leader, with its `flow` and `backoff`
-//! - `post` a post thread: `node`, `wire` (with `secrets`), `receipt`
+//! - `post` a post thread: `node`, `wire` (with `secrets`, `tls`), `receipt`
 //! - `scout` a thread that looks who leads
 //! - `finish` a delta's end: commit, sums, `merge`
 //! - `hold` what the machine cannot do at present
@@ -38,6 +38,7 @@ mod scout;
 mod secrets;
 mod share;
 mod sorter;
+mod tls;
 mod window;
 mod wire;
 
@@ -54,7 +55,7 @@ use sys::{Signal, Signals};
 use crate::convert::Converter;
 use crate::desk::Desk;
 use crate::posts::Posts;
-use crate::secrets::Authorization;
+use crate::secrets::Credentials;
 use crate::share::Shop;
 
 pub use crate::probe::probe;
@@ -146,10 +147,10 @@ fn settle_in(
     patience: Patience,
     leaders: Option<scoreboard::LeadersCell>,
 ) -> Result<Posts, String> {
-    let authorization = Authorization::read(&shop.config.solr)?;
+    let credentials = Credentials::read(&shop.config.solr)?;
     if patience == Patience::Feed {
-        probe::with(&shop.config, authorization.clone(), Some(PROBE))?;
+        probe::with(&shop.config, &credentials, Some(PROBE))?;
     }
-    Posts::start(&shop.config, authorization, shop.cell, leaders, &shop.log)
+    Posts::start(&shop.config, &credentials, shop.cell, leaders, &shop.log)
         .map_err(|e| format!("cannot start {} post threads: {e}", shop.config.batch.in_flight))
 }

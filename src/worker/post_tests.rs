@@ -32,7 +32,7 @@ fn office(config: &config::Config) -> Office {
     let poster = Poster {
         who: 0,
         queue: Arc::new(Queue::new(lanes, UnixStream::pair().unwrap().0)),
-        wire: Wire::new(&config.solr, None),
+        wire: Wire::new(&config.solr, &Default::default()),
         cell: cell.poster(0),
         min_rf: config.solr.min_rf,
         answers: sender,

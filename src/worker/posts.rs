@@ -18,7 +18,7 @@ use crate::node::Request;
 use crate::post::{Answer, Poster};
 use crate::queue::Queue;
 use crate::scout::Scout;
-use crate::secrets::Authorization;
+use crate::secrets::Credentials;
 use crate::wire::Wire;
 
 /// The post threads, seen from the main thread.
@@ -44,7 +44,7 @@ impl Posts {
     /// thread's business. `leaders`: where the scout tells who leads.
     pub(crate) fn start(
         config: &config::Config,
-        authorization: Option<Authorization>,
+        credentials: &Credentials,
         cell: WorkerCell,
         leaders: Option<LeadersCell>,
         log: &Logger,
@@ -59,7 +59,7 @@ impl Posts {
         sys::with_signals_blocked(|| -> io::Result<()> {
             let mut breakers = Vec::new();
             for who in 0..threads {
-                let wire = Wire::new(&config.solr, authorization.clone());
+                let wire = Wire::new(&config.solr, credentials);
                 breakers.push(wire.breaker());
                 let poster = Poster {
                     who,
@@ -77,7 +77,7 @@ impl Posts {
             if config.solr.routing == config::Routing::Leader {
                 let scout = Scout {
                     queue: Arc::clone(&queue),
-                    wire: Wire::new(&config.solr, authorization),
+                    wire: Wire::new(&config.solr, credentials),
                     collection: config.solr.collection.clone(),
                     breakers,
                     answers: Sender::clone(&sender),

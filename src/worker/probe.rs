@@ -8,7 +8,7 @@ use scoreboard::Trouble;
 
 use crate::node::{Forms, Request};
 use crate::receipt::judge_plain;
-use crate::secrets::Authorization;
+use crate::secrets::Credentials;
 use crate::wire::Wire;
 
 /// However little time is left, a seed has so much.
@@ -18,14 +18,14 @@ const LEAST: Duration = Duration::from_millis(100);
 /// credentials. It tries each seed once and waits no longer than the configured times; else it
 /// says why, in one line with the URL and the remedy. It starts no thread.
 pub fn probe(config: &Config) -> Result<(), String> {
-    with(config, Authorization::read(&config.solr)?, None)
+    with(config, &Credentials::read(&config.solr)?, None)
 }
 
 /// The same, in `most` all in all if that is given: no seed waits for more than its part of what is
 /// left.
 pub(crate) fn with(
     config: &Config,
-    authorization: Option<Authorization>,
+    credentials: &Credentials,
     most: Option<Duration>,
 ) -> Result<(), String> {
     let forms = Forms::new(&config.solr);
@@ -40,7 +40,7 @@ pub(crate) fn with(
             solr.timeout = solr.timeout.min(left);
             solr.connect_timeout = solr.connect_timeout.min(left);
         }
-        let wire = Wire::new(&solr, authorization.clone());
+        let wire = Wire::new(&solr, credentials);
         let node = forms.any(seed);
         let reply = wire.post(node.url(Request::Probe), b"[]");
         match reply.and_then(|reply| judge_plain(&reply)) {

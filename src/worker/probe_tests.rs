@@ -52,7 +52,7 @@ fn a_solr_that_accepts_and_does_not_answer_is_told_in_time() {
     solr.lock().always = Some(Play::Silence(Duration::from_secs(5)));
     let config = config(&[&solr.url, &solr.url.replace("127.0.0.1", "localhost")]);
     let begin = Instant::now();
-    let error = with(&config, None, Some(Duration::from_millis(600))).unwrap_err();
+    let error = with(&config, &Default::default(), Some(Duration::from_millis(600))).unwrap_err();
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     assert_eq!(
         error,

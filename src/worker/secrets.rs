@@ -1,17 +1,50 @@
-//! Who we are to Solr: the `Authorization` header, made of files that the worker reads when it
-//! starts. What is in them never reaches a log, an error or the status.
+//! Who we are to Solr, and whom we take for it: the `Authorization` header and what TLS needs
+//! (`tls`), made of files that the worker reads when it starts, so again with each reload. What is
+//! in them never reaches a log, an error or the status.
 
 use std::fmt;
 use std::path::Path;
 
 use base64::Engine;
 
+use crate::tls::Tls;
+
 /// No secret is longer, in bytes: what is, is another file by mistake.
 const LONGEST: usize = 8 * 1024;
 
+/// All that the files behind `[solr]` hold. It shows itself to nobody; a copy of it costs little.
+#[derive(Clone, Default)]
+pub(crate) struct Credentials {
+    authorization: Option<Authorization>,
+    tls: Tls,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+impl Credentials {
+    /// What the configuration asks for; else one line that names the key, the file, what is wrong
+    /// with it and what to do.
+    pub(crate) fn read(solr: &config::Solr) -> Result<Credentials, String> {
+        Ok(Credentials { authorization: Authorization::read(solr)?, tls: Tls::read(solr)? })
+    }
+
+    /// The value of the `Authorization` header.
+    pub(crate) fn header(&self) -> Option<&str> {
+        self.authorization.as_ref().map(Authorization::header)
+    }
+
+    pub(crate) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+}
+
 /// The value of an `Authorization` header. It shows itself to nobody.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Authorization(String);
+struct Authorization(String);
 
 impl fmt::Debug for Authorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,8 +53,7 @@ impl fmt::Debug for Authorization {
 }
 
 impl Authorization {
-    /// What the configuration asks for; else one line that names the file and what to do.
-    pub(crate) fn read(solr: &config::Solr) -> Result<Option<Authorization>, String> {
+    fn read(solr: &config::Solr) -> Result<Option<Authorization>, String> {
         if let Some(path) = &solr.token_file {
             let token = read("solr.token_file", path)?;
             if token.bytes().any(|b| !b.is_ascii_graphic()) {
@@ -40,34 +72,46 @@ impl Authorization {
         }
     }
 
-    pub(crate) fn header(&self) -> &str {
+    fn header(&self) -> &str {
         &self.0
     }
 }
 
 fn read(key: &str, path: &Path) -> Result<String, String> {
-    let remedy = "give the user that runs solr-updater the right to read it, or name another file";
-    let bytes = sys::files::open_regular(path, true)
-        .and_then(|file| {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(
-                &mut std::io::Read::take(file, LONGEST as u64 + 1),
-                &mut bytes,
-            )?;
-            Ok(bytes)
-        })
-        .map_err(|e| wrong(key, path, &format!("{e}: {remedy}")))?;
-    let text = match String::from_utf8(bytes) {
-        Ok(text) if text.len() <= LONGEST => text,
-        _ => return Err(wrong(key, path, "is no text of up to 8 KiB")),
+    let text = match String::from_utf8(read_file(key, path, LONGEST)?) {
+        Ok(text) => text,
+        Err(_) => return Err(wrong(key, path, "is no text: name the file with the secret in it")),
     };
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(wrong(key, path, "is empty")),
+        "" => Err(wrong(key, path, "is empty: write the secret into it")),
         secret => Ok(secret.to_owned()),
     }
 }
 
-fn wrong(key: &str, path: &Path, what: &str) -> String {
+/// All of a file that a key names, at most so many bytes; else one line with the remedy.
+pub(crate) fn read_file(key: &str, path: &Path, most: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = sys::files::open_regular(path, true).and_then(|file| {
+        let mut file = std::io::Read::take(file, most as u64 + 1);
+        std::io::Read::read_to_end(&mut file, &mut bytes)
+    });
+    match read {
+        Ok(_) if bytes.len() <= most => Ok(bytes),
+        Ok(_) => {
+            let what = format!("is longer than {} KiB: this is another file", most >> 10);
+            Err(wrong(key, path, &what))
+        }
+        Err(_) if path.is_dir() => Err(wrong(key, path, "is a folder: name the file in it")),
+        Err(e) => {
+            let remedy = "give the user that runs solr-updater the right to read it, or name another \
+                          file";
+            Err(wrong(key, path, &format!("{e}: {remedy}")))
+        }
+    }
+}
+
+/// What is wrong with the file that a key names.
+pub(crate) fn wrong(key: &str, path: &Path, what: &str) -> String {
     format!("{key}: {}: {what}", path.display())
 }
 

@@ -8,35 +8,76 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use ureq::http::Uri;
+use ureq::http::{Response, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, config::AutoHeaderValue};
+use ureq::unversioned::transport::{Connector, NextTimeout, TcpConnector};
+use ureq::{Agent, Body, RequestBuilder, config::AutoHeaderValue};
 
 use crate::receipt::{Reply, Wait};
-use crate::secrets::Authorization;
+use crate::secrets::Credentials;
 
-/// No answer of Solr's to an update is longer, in bytes.
+/// No answer of Solr's is longer, in bytes: not to an update, nor the state of a cluster with ten
+/// thousand replicas.
 const LONGEST_ANSWER: u64 = 16 << 20;
 /// Sent in one write each, if it is not longer.
 const OUTPUT: usize = 1 << 20;
+/// One connection is kept for each of so many hosts.
+const HOSTS: usize = 64;
 const NAMES_LAST: Duration = Duration::from_secs(60);
 const MOST_NAMES: usize = 256;
 /// A `Retry-After` longer than this is taken for this.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// The reason of a request that a [`Breaker`] has ended.
+pub(crate) const GIVEN_UP: &str = "given up, it leads no longer";
+
 /// Connections of one thread.
 pub(crate) struct Wire {
-    agent: Breaker,
+    config: ureq::config::Config,
     names: Names,
-    authorization: Option<Authorization>,
+    credentials: Credentials,
+    line: Arc<Mutex<Line>>,
+}
+
+/// What a wire and its breakers share.
+struct Line {
+    agent: Agent,
+    under_way: bool,
+    /// The agent was shut down: it ends what is under way and takes no further request.
+    cut: bool,
+    /// There was an answer, once: what is there speaks HTTP.
+    answered: bool,
+}
+
+/// Ends what is under way on a [`Wire`], from another thread.
+#[derive(Clone)]
+pub(crate) struct Breaker {
+    line: Arc<Mutex<Line>>,
+}
+
+impl Breaker {
+    /// Ends the request that is under way, at once: it fails with [`GIVEN_UP`]. Only a connection
+    /// that is still being made is waited for, at most `solr.connect_timeout`. Where nothing is
+    /// under way, nothing happens, and whatever is sent next goes its way.
+    #[allow(dead_code, reason = "the lanes take it up when a shard has a new leader")]
+    pub(crate) fn cut(&self) {
+        let mut line = lock(&self.line);
+        if line.under_way && !line.cut {
+            line.cut = true;
+            line.agent.clone().shutdown();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Wire {
-    pub(crate) fn new(solr: &config::Solr, authorization: Option<Authorization>) -> Wire {
+    pub(crate) fn new(solr: &config::Solr, credentials: &Credentials) -> Wire {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -45,29 +86,22 @@ impl Wire {
             .timeout_global(Some(solr.timeout))
             .timeout_connect(Some(solr.connect_timeout))
             .output_buffer_size(OUTPUT)
+            .max_idle_connections(HOSTS)
             .max_idle_connections_per_host(1)
             .max_idle_age(Duration::from_secs(60))
             .user_agent(AutoHeaderValue::from(concat!("solr-updater/", env!("CARGO_PKG_VERSION"))))
             .build();
-        let names = Names::default();
-        let agent = Agent::with_parts(config, DefaultConnector::default(), names.clone());
-        Wire { agent: Breaker(Arc::new(Mutex::new(agent))), names, authorization }
+        let (names, credentials) = (Names::default(), credentials.clone());
+        let agent = agent(&config, &names, &credentials);
+        let line =
+            Arc::new(Mutex::new(Line { agent, under_way: false, cut: false, answered: false }));
+        Wire { config, names, credentials, line }
     }
 
-    /// Ends requests from another thread.
+    /// What another thread ends a request with.
+    #[allow(dead_code, reason = "the lanes take it up when a shard has a new leader")]
     pub(crate) fn breaker(&self) -> Breaker {
-        self.agent.clone()
-    }
-
-    /// Gets what is there, in so much time at most.
-    pub(crate) fn get(&self, url: &str, most: Duration) -> Result<Reply, Wait> {
-        let agent = self.agent.agent();
-        let mut request = agent.get(url).config().timeout_global(Some(most)).build();
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization.header());
-        }
-        let response = request.call().map_err(|e| Wait::passing(in_words(&e)))?;
-        read(response)
+        Breaker { line: Arc::clone(&self.line) }
     }
 
     /// Looks the URL's host up, so that a post that follows finds it known. No timeout of ours
@@ -75,46 +109,93 @@ impl Wire {
     /// no address.
     pub(crate) fn look_up(&self, url: &str) -> Result<(), Wait> {
         let uri: Uri = url.parse().map_err(|e| Wait::standing(format!("{e}")))?;
-        self.names.addresses(&uri).map(drop).map_err(|e| Wait::passing(in_words(&e)))
+        self.names.addresses(&uri).map(drop).map_err(|e| self.trouble(&e))
     }
 
     /// Posts a JSON body. An error says why there was no answer.
     pub(crate) fn post(&self, url: &str, body: &[u8]) -> Result<Reply, Wait> {
-        let mut request = self.agent.agent().post(url).header("Content-Type", "application/json");
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization.header());
+        self.under_way(|agent| {
+            let request = agent.post(url).header("Content-Type", "application/json");
+            self.answer(self.signed(request).send(body))
+        })
+    }
+
+    /// Gets what is at a URL, in `most` or `solr.timeout` all in all, whatever is less.
+    #[allow(dead_code, reason = "the lanes learn with it who leads a shard")]
+    pub(crate) fn get(&self, url: &str, most: Duration) -> Result<Reply, Wait> {
+        let most = self.config.timeouts().global.map_or(most, |global| global.min(most));
+        self.under_way(|agent| {
+            let request = agent.get(url).config().timeout_global(Some(most)).build();
+            self.answer(self.signed(request).call())
+        })
+    }
+
+    /// Carries out one request, which a breaker may end. What it has ended is given up, unless the
+    /// answer was here already.
+    fn under_way(&self, go: impl FnOnce(&Agent) -> Result<Reply, Wait>) -> Result<Reply, Wait> {
+        let agent = {
+            let mut line = lock(&self.line);
+            line.under_way = true;
+            line.agent.clone()
+        };
+        let reply = go(&agent);
+        let mut line = lock(&self.line);
+        line.under_way = false;
+        line.answered |= reply.is_ok();
+        if std::mem::take(&mut line.cut) {
+            line.agent = self::agent(&self.config, &self.names, &self.credentials);
+            return reply.map_err(|_| Wait::passing(GIVEN_UP));
         }
-        let response = request
-            .send(body)
-            .map_err(|e| Wait { cut: is_cut(&e), ..Wait::passing(in_words(&e)) })?;
-        read(response)
+        reply
+    }
+
+    fn signed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match self.credentials.header() {
+            Some(header) => request.header("Authorization", header),
+            None => request,
+        }
+    }
+
+    /// Reads an answer to its end.
+    fn answer(&self, response: Result<Response<Body>, ureq::Error>) -> Result<Reply, Wait> {
+        let mut response = response.map_err(|e| Wait { cut: is_cut(&e), ..self.trouble(&e) })?;
+        let header = |name: &str| {
+            Some(response.headers().get(name)?.to_str().ok()?.trim().to_ascii_lowercase())
+        };
+        let content_type = header("content-type").unwrap_or_default();
+        // Its other form, a date, is not worth a calendar: the backoff waits long enough.
+        let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
+        let status = response.status().as_u16();
+        let reader = response.body_mut().with_config().limit(LONGEST_ANSWER);
+        let body = reader.read_to_vec().map_err(|e| {
+            let reason = self.trouble(&e).reason;
+            Wait::passing(format!("the answer (HTTP {status}) broke off: {reason}"))
+        })?;
+        let retry_after = retry_after.map(|s| Duration::from_secs(s).min(LONGEST_WAIT));
+        Ok(Reply { status, content_type, retry_after, body })
+    }
+
+    /// What went wrong, in a person's words.
+    fn trouble(&self, error: &ureq::Error) -> Wait {
+        if let Some(wait) = self.credentials.tls().trouble(error) {
+            return wait;
+        }
+        // What speaks https (Jetty at least) hangs up on whom it hears speak http.
+        let perhaps = match error {
+            ureq::Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                !lock(&self.line).answered
+            }
+            e => matches!(e, ureq::Error::Protocol(_)),
+        };
+        let hint = if perhaps { " (does it speak https? then solr.urls must say so)" } else { "" };
+        Wait::passing(format!("{}{hint}", in_words(error)))
     }
 }
 
-#[derive(Clone)]
-pub(crate) struct Breaker(Arc<Mutex<Agent>>);
-
-impl Breaker {
-    fn agent(&self) -> Agent {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
-    }
-
-    pub(crate) fn cut(&self) {}
-}
-
-fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Reply, Wait> {
-    let header =
-        |name: &str| Some(response.headers().get(name)?.to_str().ok()?.trim().to_ascii_lowercase());
-    let content_type = header("content-type").unwrap_or_default();
-    // Its other form, a date, is not worth a calendar: the backoff waits long enough.
-    let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
-    let status = response.status().as_u16();
-    let reader = response.body_mut().with_config().limit(LONGEST_ANSWER);
-    let body = reader.read_to_vec().map_err(|e| {
-        Wait::passing(format!("the answer (HTTP {status}) broke off: {}", in_words(&e)))
-    })?;
-    let retry_after = retry_after.map(|s| Duration::from_secs(s).min(LONGEST_WAIT));
-    Ok(Reply { status, content_type, retry_after, body })
+/// An agent without connections.
+fn agent(config: &ureq::config::Config, names: &Names, credentials: &Credentials) -> Agent {
+    let connector = TcpConnector::default().chain(credentials.tls().clone());
+    Agent::with_parts(config.clone(), connector, names.clone())
 }
 
 /// Whether the other side hung up while it was being talked to.
@@ -136,6 +217,7 @@ fn in_words(error: &ureq::Error) -> String {
         ureq::Error::Timeout(ureq::Timeout::Connect) => "no connection in time".into(),
         ureq::Error::Timeout(_) => "no answer in time".into(),
         ureq::Error::HostNotFound => "host not found".into(),
+        ureq::Error::Protocol(e) => format!("what came back is no HTTP: {e}"),
         e => e.to_string(),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 fn wire(change: impl FnOnce(&mut config::Config)) -> Wire {
     let mut config = config(&["http://localhost:1/solr"]);
     change(&mut config);
-    Wire::new(&config.solr, None)
+    Wire::new(&config.solr, &Credentials::default())
 }
 
 fn post(wire: &Wire, url: &str) -> Result<Reply, String> {
@@ -46,8 +46,14 @@ fn what_goes_wrong_is_said_in_a_persons_words() {
     let begin = Instant::now();
     assert_eq!(post(&wire, &solr.url).unwrap_err(), "no answer in time");
     assert!(begin.elapsed() < Duration::from_secs(2));
-    solr.play([Play::CloseAfter]);
-    assert_eq!(post(&wire, &solr.url).unwrap_err(), "connection closed without an answer");
+    let hangs_up = || {
+        solr.play([Play::CloseAfter]);
+        post(&wire, &solr.url).unwrap_err()
+    };
+    let hint = " (does it speak https? then solr.urls must say so)";
+    assert_eq!(hangs_up(), format!("connection closed without an answer{hint}"));
+    post(&wire, &solr.url).unwrap();
+    assert_eq!(hangs_up(), "connection closed without an answer");
     let unknown = post(&wire, "http://host.invalid:8983/solr").unwrap_err();
     assert!(unknown.contains("lookup"), "{unknown}");
 }
@@ -68,12 +74,17 @@ fn the_credentials_travel_with_each_request() {
     let solr = FakeSolr::start();
     let mut config = config(&[&solr.url]);
     config.solr.token_file = Some(path);
-    let authorization = Authorization::read(&config.solr).unwrap();
-    let wire = Wire::new(&config.solr, authorization);
+    let credentials = Credentials::read(&config.solr).unwrap();
+    let wire = Wire::new(&config.solr, &credentials);
     post(&wire, &solr.url).unwrap();
-    let head = solr.lock().requests[0].0.to_ascii_lowercase();
-    assert!(head.contains("authorization: bearer abc\r\n"), "{head}");
-    assert!(head.contains("content-type: application/json\r\n"), "{head}");
+    solr.play([Play::Answer(200, "application/json", "{}".into())]);
+    wire.get(&solr.url, Duration::from_secs(9)).unwrap();
+    let head = |n: usize| solr.lock().requests[n].0.to_ascii_lowercase();
+    assert!(head(0).starts_with("post ") && head(1).starts_with("get "));
+    for head in [head(0), head(1)] {
+        assert!(head.contains("authorization: bearer abc\r\n"), "{head}");
+    }
+    assert!(head(0).contains("content-type: application/json\r\n"), "{}", head(0));
 }
 
 #[test]
@@ -124,6 +135,8 @@ fn ureq_starts_no_thread() {
     for _ in 0..500 {
         post(&wire, &url).unwrap();
     }
+    // Nor does whoever reads what the system trusts; there may be nothing.
+    let _ = Credentials::read(&config(&["https://localhost:1/solr"]).solr);
     over.store(true, SeqCst);
     watcher.join().unwrap();
     assert_eq!((most.load(SeqCst), before), (before, before));
@@ -140,4 +153,96 @@ fn what_was_looked_up_is_known_when_it_is_posted() {
     post(&wire, &url).unwrap();
     assert_eq!(known(&wire), since, "the post did not look it up again");
     assert!(wire.look_up("http://host.invalid:8983/solr").unwrap_err().reason.contains("lookup"));
+}
+
+#[test]
+fn a_get_takes_no_longer_than_it_may_and_shares_the_connection() {
+    let solr = FakeSolr::start();
+    let wire = wire(|c| c.solr.timeout = Duration::from_secs(60));
+    post(&wire, &solr.url).unwrap();
+    let state = "{\"cluster\":".repeat(1_000_000); // 11 MB
+    solr.play([Play::Answer(200, "application/json", state.clone())]);
+    let reply = wire.get(&solr.url, Duration::from_secs(50)).unwrap();
+    assert_eq!((reply.status, reply.body.len()), (200, state.len()));
+    assert_eq!(solr.lock().connections, 1);
+    solr.play([Play::Silence(Duration::from_secs(20))]);
+    let (begin, most) = (Instant::now(), Duration::from_millis(100));
+    assert_eq!(wire.get(&solr.url, most).unwrap_err().reason, "no answer in time");
+    assert!(begin.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn what_is_under_way_can_be_cut_and_the_next_request_goes_its_way() {
+    let solr = FakeSolr::start();
+    let wire = wire(|c| c.solr.timeout = Duration::from_secs(60));
+    let breaker = wire.breaker();
+    for _ in 0..3 {
+        breaker.cut(); // nothing is under way
+        post(&wire, &solr.url).unwrap();
+        solr.play([Play::Silence(Duration::from_secs(40))]);
+        let seen = solr.lock().requests.len();
+        let cutter = std::thread::spawn({
+            let (solr, breaker) = (solr.clone(), breaker.clone());
+            move || {
+                solr.wait(|state| state.requests.len() > seen);
+                breaker.cut();
+                breaker.cut();
+            }
+        });
+        let begin = Instant::now();
+        assert_eq!(post(&wire, &solr.url).unwrap_err(), GIVEN_UP);
+        assert!(begin.elapsed() < Duration::from_secs(20), "it waited for the answer");
+        cutter.join().unwrap();
+        breaker.cut();
+    }
+    post(&wire, &solr.url).unwrap();
+    // One for each request that was cut, and the one after the last.
+    assert_eq!(solr.lock().connections, 4);
+}
+
+#[test]
+fn cuts_and_requests_may_meet_anyhow() {
+    // However the two meet, each request comes to an end, and each one ends as what it was.
+    let solr = FakeSolr::start();
+    let wire = wire(|c| c.solr.timeout = Duration::from_secs(60));
+    let (breaker, over) = (wire.breaker(), Arc::new(AtomicBool::new(false)));
+    let cutter = std::thread::spawn({
+        let over = Arc::clone(&over);
+        move || {
+            // Sooner and later, however busy the machine.
+            for wait in (0..10).map(|n| Duration::from_micros(100 << n)).cycle() {
+                if over.load(SeqCst) {
+                    return;
+                }
+                breaker.cut();
+                std::thread::sleep(wait);
+            }
+        }
+    });
+    let (mut answered, mut given_up) = (0, 0);
+    while answered < 10 || given_up < 10 {
+        match post(&wire, &solr.url) {
+            Ok(reply) => {
+                assert_eq!(reply.status, 200);
+                answered += 1;
+            }
+            Err(reason) => {
+                assert_eq!(reason, GIVEN_UP);
+                given_up += 1;
+            }
+        }
+    }
+    over.store(true, SeqCst);
+    cutter.join().unwrap();
+    post(&wire, &solr.url).unwrap();
+}
+
+#[test]
+fn a_connection_is_kept_for_each_of_many_hosts() {
+    let nodes: Vec<FakeSolr> = (0..30).map(|_| FakeSolr::start()).collect();
+    let wire = wire(|_| {});
+    for _ in 0..3 {
+        nodes.iter().for_each(|node| drop(post(&wire, &node.url).unwrap()));
+    }
+    assert!(nodes.iter().all(|node| node.lock().connections == 1));
 }
