@@ -42,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) line: u64,
     pub(crate) offset: u64,
     pub(crate) kind: Kind,
+    /// A hash of its id, by which the sorter knows it.
+    pub(crate) key: u64,
     /// How often it was sent.
     pub(crate) attempts: u32,
     pub(crate) outcome: Outcome,
@@ -145,6 +147,7 @@ impl Batch {
             line,
             offset,
             kind,
+            key: 0,
             attempts: 0,
             outcome: Outcome::Open,
             failures: 0,

@@ -153,7 +153,7 @@ impl Sorter {
             self.hurry(key, posts);
             return Added::NotYet;
         }
-        let serial = self.push(lane, place, line, converted, posts, now);
+        let serial = self.push(lane, key, place, line, converted, posts, now);
         self.pending.insert(key, Pending::Batch(serial));
         Added::Commands(1)
     }
@@ -185,16 +185,18 @@ impl Sorter {
             let body = serde_json::json!({"id": id, "_route_": route}).to_string();
             let route = Some(route.as_str().into());
             let delete = Converted::Delete { id: id.into(), route, body: body.as_bytes() };
-            self.push(shard + 1, place, line, &delete, posts, now);
+            self.push(shard + 1, key, place, line, &delete, posts, now);
         }
         self.pending.insert(key, Pending::Many(routes.len() as u32));
         Added::Commands(routes.len() as u32)
     }
 
     /// Puts a command into its lane's open batch; answers that batch's serial.
+    #[expect(clippy::too_many_arguments, reason = "what a line is, and where it goes")]
     fn push(
         &mut self,
         lane: usize,
+        key: u64,
         place: Place,
         line: &[u8],
         converted: &Converted<'_>,
@@ -207,6 +209,7 @@ impl Sorter {
         let layout = self.layout;
         let batch = self.open[lane].get_or_insert_with(|| posts.blank(lane, layout));
         batch.push((place.index, place.offset), line, converted, now);
+        batch.entries.last_mut().into_iter().for_each(|entry| entry.key = key);
         let serial = batch.serial;
         if batch.len() >= self.limits.docs as usize || batch.bytes() as u64 >= self.limits.bytes {
             self.send(lane, posts);
@@ -240,7 +243,7 @@ impl Sorter {
 
     /// A command is settled, or came back unsettled to be sorted again: its id is free.
     pub(crate) fn free_one(&mut self, batch: &Batch, entry: usize) {
-        let key = self.keys.hash_one(batch.id(entry).as_bytes());
+        let key = batch.entries[entry].key;
         match self.pending.get_mut(&key) {
             Some(Pending::Many(n)) if *n > 1 => *n -= 1,
             Some(Pending::Batch(serial)) if *serial != batch.serial => {}
