@@ -8,6 +8,7 @@ use scoreboard::Trouble;
 
 use crate::node::{Forms, Request};
 use crate::receipt::judge_plain;
+use crate::scout;
 use crate::secrets::Credentials;
 use crate::wire::Wire;
 
@@ -15,7 +16,7 @@ use crate::wire::Wire;
 const LEAST: Duration = Duration::from_millis(100);
 
 /// Sees whether an update would be taken: some seed answers, has the collection, and takes the
-/// credentials. It tries each seed once and waits no longer than the configured times; else it
+/// credentials; and each shard's leader can be reached. It tries each seed once and waits no longer than the configured times; else it
 /// says why, in one line with the URL and the remedy. It starts no thread.
 pub fn probe(config: &Config) -> Result<(), String> {
     with(config, &Credentials::read(&config.solr)?, None)
@@ -44,7 +45,7 @@ pub(crate) fn with(
         let node = forms.any(seed);
         let reply = wire.post(node.url(Request::Probe), b"[]");
         match reply.and_then(|reply| judge_plain(&reply)) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return leaders(config, &wire, seed, &forms),
             Err(wait) => reasons.push((wait.trouble == Trouble::Passing, node.describe(&wait))),
         }
     }
@@ -55,6 +56,29 @@ pub(crate) fn with(
         Some((false, reason)) => reason,
         None => "no seeds: set solr.urls".into(),
     })
+}
+
+/// Sees whether each shard's leader can be reached from here. Its address is what the node itself
+/// has registered, and that may be a name that only the cluster's own machines know.
+fn leaders(config: &Config, wire: &Wire, seed: &str, forms: &Forms) -> Result<(), String> {
+    if config.solr.routing == config::Routing::Any {
+        return Ok(());
+    }
+    let Ok(cluster) = scout::ask(wire, seed, &config.solr.collection, config.solr.timeout) else {
+        return Ok(()); // then documents go to any node, or wait
+    };
+    for core in cluster.collection.leaders.iter().flatten() {
+        let node = forms.leader(core);
+        let url = node.url(Request::Probe);
+        if let Err(wait) = wire.look_up(url).and_then(|()| wire.post(url, b"[]")) {
+            return Err(format!(
+                "{}; the cluster says that it leads a shard: make it reachable from here, or set \
+                 solr.routing = \"any\"",
+                node.describe(&wait)
+            ));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -60,3 +60,22 @@ fn a_solr_that_accepts_and_does_not_answer_is_told_in_time() {
     );
     assert_eq!(solr.lock().requests.len(), 2, "every seed had its turn");
 }
+
+#[test]
+fn a_leader_that_cannot_be_reached_from_here_is_named() {
+    let cluster = fake_solr::FakeCluster::start(2);
+    let mut config = config(&[&cluster.node(0).url()]);
+    config.solr.collection = "c".into();
+    assert_eq!(probe(&config), Ok(()));
+    cluster.node(1).turn(fake_solr::Mode::Down);
+    let core = cluster.core_url(1, 1).unwrap();
+    assert_eq!(
+        probe(&config),
+        Err(format!(
+            "{core}: connection refused; the cluster says that it leads a shard: make it reachable \
+             from here, or set solr.routing = \"any\""
+        ))
+    );
+    config.solr.routing = config::Routing::Any;
+    assert_eq!(probe(&config), Ok(()));
+}

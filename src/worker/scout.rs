@@ -74,7 +74,7 @@ impl Scout {
         let mut failed = None;
         let mut blind = None;
         for node in nodes {
-            match self.ask(&node) {
+            match ask(&self.wire, &node, &self.collection, PATIENCE) {
                 Ok(cluster) => {
                     self.last = Some(node);
                     return Look::Seen(Arc::new(cluster));
@@ -99,35 +99,39 @@ impl Scout {
             }
         }
     }
+}
 
-    fn ask(&self, node: &str) -> Result<Cluster, Fault> {
-        let url = format!(
-            "{node}/admin/collections?action=CLUSTERSTATUS&collection={}&wt=json",
-            self.collection
-        );
-        let told = |wait: Wait| {
-            let reason = match wait.reason.as_str() {
-                NO_COLLECTION => format!(
-                    "collection {} not found at {node}: create it or set solr.collection",
-                    self.collection
-                ),
-                reason => format!("{node}: {reason}"),
-            };
-            Fault::Wait(wait, reason)
+/// Asks a node for the cluster's state, for so long at most.
+pub(crate) fn ask(
+    wire: &Wire,
+    node: &str,
+    collection: &str,
+    most: Duration,
+) -> Result<Cluster, Fault> {
+    let url =
+        format!("{node}/admin/collections?action=CLUSTERSTATUS&collection={collection}&wt=json");
+    let told = |wait: Wait| {
+        let reason = match wait.reason.as_str() {
+            NO_COLLECTION => format!(
+                "collection {collection} not found at {node}: create it or set solr.collection"
+            ),
+            reason => format!("{node}: {reason}"),
         };
-        let reply = self.wire.look_up(&url).and_then(|()| self.wire.get(&url, PATIENCE));
-        read(&reply.map_err(told)?, &self.collection).map_err(|fault| match fault {
-            Fault::Wait(wait, _) => told(wait),
-            Fault::Blind(reason) => Fault::Blind(format!("{node}: {reason}")),
-        })
-    }
+        Fault::Wait(wait, reason)
+    };
+    let reply = wire.look_up(&url).and_then(|()| wire.get(&url, most));
+    read(&reply.map_err(told)?, collection).map_err(|fault| match fault {
+        Fault::Wait(wait, _) => told(wait),
+        Fault::Blind(reason) => Fault::Blind(format!("{node}: {reason}")),
+    })
 }
 
 /// Why a node's answer is no cluster's state.
 #[derive(Debug, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     /// Nobody will say: not this user, or there is no cluster.
     Blind(String),
+    /// Nobody can say at present, in words for people.
     Wait(Wait, String),
 }
 
