@@ -20,7 +20,7 @@ fn each_document_goes_straight_to_its_shards_leader() {
     let site = Site::for_collection(cluster.urls()[..1].to_vec(), "c");
     let daemon = Daemon::start(&site);
     let mut delta = Delta::offers(0..3_000, 1);
-    delta.delete("offer-000007").delete("offer-000008");
+    delta.delete("nobody").delete("nobody else");
     site.hand_over("x.jsonl", &delta.text);
     let status = daemon.wait("it is settled", |status| status["totals"]["deltas"] == 1);
     assert_same(&cluster.docs(), &delta.docs);
