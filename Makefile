@@ -11,7 +11,7 @@ CARGO := PATH="$$(tests/setup path)" cargo
 
 # recipes of one folder and one cargo lock: side by side they would only wait for each other
 .NOTPARALLEL:
-.PHONY: all demo demo-deadlock test check lint guards solr-tests install clean help
+.PHONY: all demo demo-deadlock test check bench bench-null lint guards solr-tests install clean help
 
 all: ## build both programs: target/release/solr-updater and check_updater (the default)
 	@tests/setup build
@@ -40,6 +40,17 @@ solr-tests: ## the tests with a real SolrCloud, which they share
 	$(CARGO) test --workspace --locked --features solr-updater/solr --test solr --no-run
 	PATH="$$(tests/setup path)" tests/with-solrcloud target/test-solrcloud \
 	  cargo test --workspace --locked --features solr-updater/solr --test solr
+
+# QUICK=1: one round, little data. ROUNDS=n. ONLY=null,peers,workers,shards,latency,files or report.
+# CONTENDERS=ours,raw: of the peers those named so. Only a run without any but ROUNDS writes README.
+bench: all ## this program beside SolrJ, pysolr, curl, bin/solr post: an hour, and README's table
+	@tests/setup bench
+	@$(BUILT)/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(ONLY),--only $(ONLY)) $(if $(CONTENDERS),--contenders $(CONTENDERS))
+
+bench-null: all ## the program alone, against a server that answers at once
+	@tests/setup solr
+	@$(BUILT)/bench --only null $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: ## formatting, clippy, the documentation's links, the shell scripts
 	@tests/setup build

@@ -1,0 +1,323 @@
+//! All contenders side by side: each round runs every one of them once, against a collection that is
+//! fresh, empty and warm, so that whatever drifts drifts for all.
+//!
+//! What has settings (SolrJ, pysolr) is tuned first, for each set-up and file, and runs with what
+//! was best. Its memory is that of the smallest heap with which it keeps 95 % of its speed.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::cluster::Cluster;
+use crate::contenders::{Client, Contender, Record, Tools};
+use crate::data::{self, Data};
+use crate::results::{Results, median, round};
+use crate::workshop::Workshop;
+
+/// MiB, from the largest: with it SolrJ runs, unless its memory is looked for.
+const HEAPS: [u32; 7] = [512, 256, 192, 128, 96, 64, 48];
+/// Of the speed with the largest heap.
+const KEEPS: f64 = 0.95;
+
+/// Java, Python, and what they run.
+pub(crate) fn tools(workshop: &Workshop) -> Result<Tools<'_>> {
+    Ok(Tools { workshop, java: workshop.java()?, python: workshop.python()? })
+}
+
+pub(crate) fn run(workshop: &Workshop, results: &mut Results) -> Result<Value> {
+    let tools = tools(workshop)?;
+    let mut found = Vec::new();
+    for nodes in [2, 1] {
+        let cluster = Cluster::of(workshop, nodes)?;
+        let (solr, java) = cluster.versions()?;
+        results.set("solr", json!(solr));
+        results.set("java", json!(java));
+        for data in data::both(workshop)? {
+            let arena = Arena { tools: &tools, cluster: &cluster, shards: nodes, data: &data };
+            println!("\n{} ({} lines), {}", data.name, data.lines, arena.title());
+            found.push(arena.compare()?);
+        }
+    }
+    Ok(json!(found))
+}
+
+/// One set-up and one file.
+struct Arena<'a> {
+    tools: &'a Tools<'a>,
+    cluster: &'a Cluster<'a>,
+    shards: usize,
+    data: &'a Data,
+}
+
+impl Arena<'_> {
+    fn title(&self) -> String {
+        let many = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        format!("{}, {}", many(self.cluster.urls.len(), "node"), many(self.shards, "shard"))
+    }
+
+    fn feed(&self, contender: &Contender, round: usize) -> Result<Record> {
+        let record = contender.feed(self.tools, self.cluster, self.shards, self.data, round)?;
+        record.tell();
+        Ok(record)
+    }
+
+    fn wants(&self, contender: &Contender) -> bool {
+        let parts = &self.tools.workshop.contenders;
+        parts.is_empty() || parts.iter().any(|part| contender.name().contains(part))
+    }
+
+    fn compare(&self) -> Result<Value> {
+        let quick = self.tools.workshop.quick;
+        println!(" warming up (does not count)");
+        for versions in [false, true] {
+            self.feed(&Contender::Raw { connections: 2, commands: versions, versions }, 0)?;
+        }
+        let mut tuning = Vec::new();
+        let mut contenders = Vec::new();
+        for settings in field() {
+            let settings: Vec<Contender> =
+                settings.into_iter().filter(|contender| self.wants(contender)).collect();
+            let Some(first) = settings.first() else { continue };
+            let mut best = first.clone();
+            if settings.len() > 1 && !quick {
+                println!(" tuning {} (does not count)", first.name());
+                best = self.best(&settings, &mut tuning)?;
+            } else if !quick {
+                self.feed(first, 0)?; // Solr knows it then
+            }
+            contenders.push(best);
+        }
+        let mut warm = Vec::new();
+        for contender in &contenders {
+            if let Contender::SolrJ { client, threads, batch, queue, heap, warm: false } = contender
+            {
+                let (client, threads, batch, queue) = (*client, *threads, *batch, *queue);
+                let heap = *heap;
+                warm.push(Contender::SolrJ { client, threads, batch, queue, heap, warm: true });
+            }
+        }
+        contenders.extend(warm.into_iter().filter(|contender| self.wants(contender)));
+        let heaps = match self.cluster.urls.len() {
+            2 if !quick => self.heaps(&contenders)?,
+            _ => Vec::new(),
+        };
+        let mut runs = Vec::new();
+        for round in 1..=self.tools.workshop.rounds {
+            println!(" round {round}");
+            for contender in &contenders {
+                runs.push(self.feed(contender, round)?);
+            }
+            contenders.reverse(); // nobody is always behind the same one
+        }
+        let all = |records: &[Record]| records.iter().map(Record::to_json).collect::<Vec<_>>();
+        let mut found = json!({
+            "setup": self.title(), "nodes": self.cluster.urls.len(), "shards": self.shards,
+            "data": self.data.to_json(), "medians": medians(&runs.iter().collect::<Vec<_>>()),
+            "heaps": heaps, "tuning": all(&tuning), "runs": all(&runs),
+        });
+        compare_with_the_best(&mut found);
+        Ok(found)
+    }
+
+    /// The fastest of several settings that loses nothing.
+    fn best(&self, settings: &[Contender], tuning: &mut Vec<Record>) -> Result<Contender> {
+        let mut best: Option<(f64, &Contender)> = None;
+        for contender in settings {
+            let record = self.feed(contender, 0)?;
+            let rate = if record.is_whole() { record.rate() } else { 0.0 };
+            if best.is_none_or(|(most, _)| rate > most) {
+                best = Some((rate, contender));
+            }
+            tuning.push(record);
+        }
+        Ok(best.expect("there are settings").1.clone())
+    }
+
+    /// For each SolrJ client the smallest heap that keeps its speed, and the memory it then takes.
+    fn heaps(&self, contenders: &[Contender]) -> Result<Vec<Value>> {
+        let mut found = Vec::new();
+        for contender in contenders {
+            let Contender::SolrJ { client, threads, batch, queue, warm: false, .. } = contender
+            else {
+                continue;
+            };
+            let (client, threads, batch, queue) = (*client, *threads, *batch, *queue);
+            println!(" {}: the smallest heap that keeps 95 % of its speed", contender.name());
+            let mut full = 0.0;
+            let mut smallest = None;
+            for heap in HEAPS {
+                let with = Contender::SolrJ { client, threads, batch, queue, heap, warm: false };
+                // two tries, for one may have bad luck; the full heap has both of them
+                let mut best: Option<Record> = None;
+                for _ in 0..2 {
+                    let record = self.feed(&with, 0)?;
+                    let better = record.is_whole()
+                        && best.as_ref().is_none_or(|best| record.rate() > best.rate());
+                    if better {
+                        best = Some(record);
+                    }
+                    let enough = best.as_ref().is_some_and(|best| best.rate() >= KEEPS * full);
+                    if full > 0.0 && enough {
+                        break;
+                    }
+                }
+                let Some(best) = best else { break };
+                if best.rate() < KEEPS * full {
+                    break;
+                }
+                full = best.rate().max(full);
+                smallest = Some(json!({
+                    "contender": contender.name(), "heap_mib": heap,
+                    "docs_per_s": best.rate(), "peak_mib": best.run.peak_mib,
+                }));
+            }
+            found.extend(smallest);
+        }
+        Ok(found)
+    }
+}
+
+/// Who takes part; what stands together are settings of one.
+fn field() -> Vec<Vec<Contender>> {
+    let heap = HEAPS[0];
+    let cloud = |(threads, batch): (usize, usize)| Contender::SolrJ {
+        client: Client::Cloud,
+        threads,
+        batch,
+        queue: 0,
+        heap,
+        warm: false,
+    };
+    let concurrent = |(threads, queue): (usize, usize)| Contender::SolrJ {
+        client: Client::Concurrent,
+        threads,
+        batch: 1000,
+        queue,
+        heap,
+        warm: false,
+    };
+    let pysolr = |(threads, batch): (usize, usize)| Contender::Pysolr { threads, batch };
+    let mut field = vec![
+        vec![Contender::Feed { workers: None }],
+        vec![Contender::Daemon],
+        // batches are split among the shards
+        [(2, 1000), (2, 2000), (4, 1000), (4, 2000), (2, 5000)].map(cloud).to_vec(),
+        [(2, 1000), (4, 1000), (2, 10_000), (4, 10_000)].map(concurrent).to_vec(),
+        vec![Contender::Post],
+        [(2, 1000), (4, 1000), (4, 5000)].map(pysolr).to_vec(),
+        vec![Contender::Curl],
+    ];
+    for connections in [2, 4] {
+        for (commands, versions) in [(false, false), (false, true), (true, false), (true, true)] {
+            field.push(vec![Contender::Raw { connections, commands, versions }]);
+        }
+    }
+    field
+}
+
+/// Of each contender, in the order in which they ran. A failed run has no speed; a lost document is
+/// told, however seldom it is lost.
+pub(crate) fn medians(runs: &[&Record]) -> Vec<Value> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut of: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    for run in runs {
+        if !of.contains_key(&*run.contender) {
+            names.push(&run.contender);
+        }
+        of.entry(&run.contender).or_default().push(run);
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let all = &of[name];
+        let ended: Vec<Value> =
+            all.iter().filter(|run| run.run.failed.is_none()).map(|run| run.to_json()).collect();
+        let middle = |key: &str| {
+            median(&ended.iter().filter_map(|run| run[key].as_f64()).collect::<Vec<_>>())
+        };
+        found.push(json!({
+            "contender": name, "settings": all[0].settings, "docs_per_s": middle("docs_per_s"),
+            "feeder_us": middle("feeder_us"), "solr_us": middle("solr_us"),
+            "peak_mib": middle("peak_mib"), "expected": all[0].expected,
+            "found": all.iter().map(|run| run.found).min(),
+            "whole": all.iter().all(|run| run.is_whole()),
+            "failed_runs": all.len() - ended.len(),
+        }));
+    }
+    found
+}
+
+/// Adds to each median its ratio to SolrJ's best and to the best ceiling with receipts, and tells
+/// the table.
+fn compare_with_the_best(found: &mut Value) {
+    let best = |of: &dyn Fn(&str) -> bool| {
+        let all = found["medians"].as_array().into_iter().flatten();
+        let named = all.filter(|m| of(m["contender"].as_str().unwrap_or_default()));
+        named.filter_map(|m| m["docs_per_s"].as_f64()).max_by(f64::total_cmp)
+    };
+    let solrj = best(&|name| name.starts_with("solrj"));
+    let ceiling = best(&|name| name.starts_with("raw") && name.ends_with("versions"));
+    println!(
+        " medians{:>44} {:>12} {:>14} {:>14}",
+        "docs/s", "× SolrJ", "× the ceiling", "with receipts"
+    );
+    for median in found["medians"].as_array_mut().into_iter().flatten() {
+        let rate = median["docs_per_s"].as_f64();
+        let to = |other: Option<f64>| Some(rate? / other?);
+        median["to_solrj"] = json!(to(solrj));
+        median["to_ceiling"] = json!(to(ceiling));
+        let show = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
+        println!(
+            "  {:<26}{:>24} {:>12} {:>14}",
+            median["contender"].as_str().unwrap_or_default(),
+            rate.map_or("-".into(), round),
+            show(to(solrj)),
+            show(to(ceiling))
+        );
+    }
+    found["solrj_best_docs_per_s"] = json!(solrj);
+    found["ceiling_docs_per_s"] = json!(ceiling);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Run;
+
+    fn record(contender: &str, seconds: f64, found: u64, failed: Option<&str>) -> Record {
+        let failed = failed.map(str::to_owned);
+        let run = Run { seconds, cpu_s: 1.0, server_cpu_s: 2.0, peak_mib: 3.0, failed };
+        let (contender, settings) = (contender.to_owned(), String::new());
+        Record { contender, settings, round: 1, lines: 1000, expected: 900, found, run }
+    }
+
+    #[test]
+    fn a_failed_run_has_no_speed_and_a_lost_document_is_told() {
+        let runs = [
+            record("a", 1.0, 900, None),
+            record("b", 1.0, 899, None),
+            record("a", 0.1, 900, Some("it broke")),
+            record("b", 3.0, 900, None),
+        ];
+        let found = medians(&runs.iter().collect::<Vec<_>>());
+        assert_eq!(found[0]["docs_per_s"], 1000.0);
+        assert_eq!(found[0]["failed_runs"], 1);
+        assert_eq!(found[0]["whole"], false);
+        assert_eq!((&found[1]["found"], &found[1]["whole"]), (&json!(899), &json!(false)));
+    }
+
+    #[test]
+    fn everybody_is_held_against_the_best_of_solrj_and_of_the_ceiling_with_receipts() {
+        let runs = [
+            record("solrj-cloud", 2.0, 900, None),
+            record("solrj-concurrent", 4.0, 900, None),
+            record("raw-2-list", 0.1, 900, None),
+            record("raw-2-list-versions", 0.5, 900, None),
+            record("ours", 1.0, 900, None),
+        ];
+        let mut found = json!({"medians": medians(&runs.iter().collect::<Vec<_>>())});
+        compare_with_the_best(&mut found);
+        let ours = &found["medians"][4];
+        assert_eq!((&ours["to_solrj"], &ours["to_ceiling"]), (&json!(2.0), &json!(0.5)));
+    }
+}
