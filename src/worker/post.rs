@@ -58,6 +58,8 @@ pub(crate) struct Poster {
     pub(crate) min_rf: u32,
     pub(crate) answers: Sender<Answer>,
     pub(crate) buffer: Vec<u8>,
+    /// It was told that Solr routes otherwise.
+    pub(crate) told: bool,
     pub(crate) log: Logger,
 }
 
@@ -130,7 +132,7 @@ impl Poster {
                     let docs = if taken { part.len() } else { 0 };
                     let size = (docs, batch.bytes() * docs / batch.len().max(1));
                     self.queue.worked(ticket, self.who, begin.elapsed(), size);
-                    if batch.forwards > 1 && part.len() == batch.len() {
+                    if batch.forwards > 1 && !std::mem::replace(&mut self.told, true) {
                         info!(self.log, "a leader passes documents on: Solr routes otherwise than we do";
                             "leader" => &ticket.node.name);
                     }

@@ -37,6 +37,7 @@ fn office(config: &config::Config) -> Office {
         min_rf: config.solr.min_rf,
         answers: sender,
         buffer: Vec::new(),
+        told: false,
         log: no_log(),
     };
     Office { poster, answers, cell }

@@ -27,7 +27,9 @@ pub(crate) struct Posts {
     answers: Receiver<Answer>,
     wake: UnixStream,
     threads: usize,
+    /// What is not answered, and how much of that is batches.
     under_way: usize,
+    batches: usize,
     /// Batches that were routed by a layout that is no more, before they were taken.
     returned: Vec<Batch>,
     spare: Vec<Batch>,
@@ -69,6 +71,7 @@ impl Posts {
                     min_rf: config.solr.min_rf,
                     answers: Sender::clone(&sender),
                     buffer: Vec::new(),
+                    told: false,
                     log: log.clone(),
                 };
                 let thread = std::thread::Builder::new().name(format!("post {who}"));
@@ -97,6 +100,7 @@ impl Posts {
             wake,
             threads,
             under_way: 0,
+            batches: 0,
             returned: Vec::new(),
             spare: Vec::new(),
             usual,
@@ -145,9 +149,15 @@ impl Posts {
         self.under_way == 0
     }
 
+    /// Whether every batch is back.
+    pub(crate) fn has_all_back(&self) -> bool {
+        self.batches == 0
+    }
+
     /// Sends a batch on its lane.
     pub(crate) fn send(&mut self, mut batch: Batch) {
         batch.close();
+        self.batches += 1;
         self.under_way += 1;
         self.count();
         if let Back::Returned(batch) = self.queue.push(batch) {
@@ -180,6 +190,9 @@ impl Posts {
             Some(batch) => Answer::Batch(batch),
             None => self.answers.try_recv().ok()?,
         };
+        if matches!(answer, Answer::Batch(_)) {
+            self.batches = self.batches.saturating_sub(1);
+        }
         self.under_way = self.under_way.saturating_sub(1);
         self.count();
         Some(answer)

@@ -287,6 +287,7 @@ impl Share {
 
     /// Sorts what of a batch is not settled once more, by the layout of now.
     fn sort_again(&mut self, batch: &Batch, shop: &Shop, posts: &mut Posts, now: u64) {
+        let mut not_yet = Vec::new();
         for (n, entry) in batch.entries.iter().enumerate() {
             if entry.outcome == Outcome::Open {
                 self.sorter.free_one(batch, n);
@@ -295,11 +296,13 @@ impl Share {
                 let converted = shop.converter.convert(line, self.sorter.router_field());
                 let added = self.sorter.add(place, line, &converted, posts, now);
                 if added == Added::NotYet {
-                    self.held.push_back((place, line.to_vec()));
+                    not_yet.push((place, line.to_vec()));
                 }
                 become_of(&mut self.window, &self.delta, place, line, added);
             }
         }
+        // They are older than whatever waits already.
+        not_yet.into_iter().rev().for_each(|line| self.held.push_front(line));
     }
 
     /// A batch is back from its post thread.
@@ -356,7 +359,9 @@ impl Share {
     fn is_at_end(&self, posts: &Posts) -> bool {
         match self.reading {
             Reading::On => false,
-            Reading::Ended(_) => self.window.is_empty(),
+            // A delete that went to several shards is done with its first reject: none of its
+            // batches may come back to another share.
+            Reading::Ended(_) => self.window.is_empty() && posts.has_all_back(),
             Reading::Given { .. } => posts.is_idle(),
         }
     }
