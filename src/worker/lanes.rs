@@ -505,8 +505,7 @@ impl Lanes {
         }
         let Some(looked) = self.looked else { return Some(now) };
         let soon = looked + LOOKS_APART;
-        let work = self.busy || !self.plain.is_empty() || self.lanes.iter().any(Lane::has_work);
-        if !work {
+        if !self.has_work() {
             return None; // an idle worker sleeps
         }
         let ill = |lane: &Lane| lane.has_work() && (lane.tries > 0 || lane.nodes.is_empty());
@@ -519,6 +518,10 @@ impl Lanes {
         let alias = self.cluster.as_ref().is_some_and(|c| c.collection.alias);
         let age = if alias { LOOK_AGAIN_ALIAS } else { LOOK_AGAIN };
         Some(slow.map_or(looked + age, |slow| slow.min(looked + age)))
+    }
+
+    fn has_work(&self) -> bool {
+        self.busy || !self.plain.is_empty() || self.lanes.iter().any(Lane::has_work)
     }
 
     /// The nodes to ask, the likeliest first.
@@ -540,6 +543,10 @@ impl Lanes {
                 (self.saw, self.must_look) = (false, false);
                 self.trouble_over(ANY, now);
                 Learnt::default()
+            }
+            Look::Failed { .. } if !self.has_work() => {
+                self.saw = false;
+                Learnt::default() // nobody waits, and nobody will look again
             }
             Look::Failed { wait, reason } => {
                 self.saw = false;

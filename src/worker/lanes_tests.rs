@@ -98,11 +98,16 @@ fn nothing_is_read_before_it_is_known_where_it_goes() {
     let mut lanes = lanes(&config(&["http://a/solr"]));
     assert!(!lanes.is_known());
     assert_eq!(lanes.next_look(5), Some(5), "at once");
-    let wait = Wait::passing("connection refused");
-    lanes.learn(Look::Failed { wait, reason: "http://a/solr: connection refused".into() }, 5);
+    let refused = || Look::Failed {
+        wait: Wait::passing("connection refused"),
+        reason: "http://a/solr: connection refused".into(),
+    };
+    lanes.learn(refused(), 5);
     assert!(!lanes.is_known());
     assert_eq!(lanes.next_look(5), None, "an idle worker sleeps");
+    assert_eq!(lanes.cell.trouble(), Trouble::None, "and complains of nothing");
     lanes.set_busy(true, 10);
+    lanes.learn(refused(), 5);
     assert_eq!(lanes.next_look(10), Some(505));
     assert_eq!(lanes.cell.trouble(), Trouble::Passing);
     assert_eq!(lanes.cell.last_error().read(), "http://a/solr: connection refused");

@@ -14,6 +14,11 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
+/// Keeps other tests with a SolrCloud waiting, as long as this is held.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner())
+}
+
 /// Runs `tests/solrcloud/solrcloud`; answers what it said.
 #[track_caller]
 pub fn solrcloud(arguments: &[&str]) -> String {
@@ -37,7 +42,7 @@ pub struct Collection {
 impl Collection {
     /// A name, and no collection of it yet.
     pub fn none_yet(name: &str) -> Collection {
-        let cluster = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
+        let cluster = alone();
         let urls = solrcloud(&["urls"]).split(',').map(str::to_owned).collect();
         let config = ureq::Agent::config_builder().proxy(None).build();
         Collection {

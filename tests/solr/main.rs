@@ -1,6 +1,6 @@
 //! The main job on a real SolrCloud of two nodes, which `tests/with-solrcloud` brings up
 //! (`make solr-tests`). Each test has a collection of its own, most of two shards with two replicas,
-//! and the cluster for itself: some of them stop its nodes.
+//! and the cluster for itself: some of them stop its nodes. `security` has a cluster of its own.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -12,3 +12,4 @@ mod memory;
 mod outage;
 mod routing;
 mod says;
+mod security;
