@@ -11,7 +11,7 @@ CARGO := PATH="$$(tests/setup path)" cargo
 
 # recipes of one folder and one cargo lock: side by side they would only wait for each other
 .NOTPARALLEL:
-.PHONY: all demo demo-deadlock test check bench bench-null lint guards solr-tests install clean help
+.PHONY: all demo demo-deadlock test check bench bench-null lint guards solr-tests failover install clean help
 
 all: ## build both programs: target/release/solr-updater and check_updater (the default)
 	@tests/setup build
@@ -51,6 +51,15 @@ bench: all ## this program beside SolrJ, pysolr, curl, bin/solr post: an hour, a
 bench-null: all ## the program alone, against a server that answers at once
 	@tests/setup solr
 	@$(BUILT)/bench --only null $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+failover: ## leaders killed, paused, restarted, ten times each, and ZooKeeper: what it costs (an hour)
+	@tests/setup build solr
+	$(CARGO) build --workspace --locked
+	$(CARGO) test --locked --features solr-updater/solr --test solr --no-run
+	PATH="$$(tests/setup path)" FAILOVER_ROUNDS=10 SOLRCLOUD_TTL=14400 \
+	  tests/with-solrcloud target/failover-solrcloud \
+	  cargo test --locked --features solr-updater/solr --test solr failover -- \
+	  --nocapture --test-threads=1
 
 lint: ## formatting, clippy, the documentation's links, the shell scripts
 	@tests/setup build

@@ -262,9 +262,13 @@ impl Parent {
         }
         let limit = self.config.workers.hang_timeout.as_millis() as u64;
         let silent = |(child, since): (ChildId, u64)| {
-            // A time to come is scribbled.
-            let sign = |at: u64| if at > now { since } else { at.max(since) };
-            let stood = |at: u64| now.saturating_sub(sign(at)) > limit;
+            let stood = |at: u64| {
+                // Its sign may be later than this turn of the loop, and is none to come: only what
+                // is later than a clock that is read after it is scribbled.
+                let now = now_ms();
+                let sign = if at > now { since } else { at.max(since) };
+                now.saturating_sub(sign) > limit
+            };
             let silent = match self.crew.worker(child) {
                 None => stood(self.board.monitor().heartbeat()),
                 Some((generation, slot)) => {

@@ -445,7 +445,8 @@ impl Lanes {
         self.cell.set_last_trouble(now);
         self.asked |= self.discovers && wait.stale;
         let saw = self.saw;
-        if let Some(lane) = self.at(ticket) {
+        // What a node that leads no longer has failed at says nothing of the one that does.
+        if let Some(lane) = self.at(ticket).filter(|lane| lane.nodes.contains(&ticket.node)) {
             lane.failed(&ticket.node, wait, saw, now);
             self.tell(ticket.lane, wait.trouble, reason, now);
         }
@@ -524,9 +525,22 @@ impl Lanes {
         self.busy || !self.plain.is_empty() || self.lanes.iter().any(Lane::has_work)
     }
 
-    /// The nodes to ask, the likeliest first.
-    pub(crate) fn whom_to_ask(&self) -> Vec<String> {
-        self.lanes[ANY].nodes.iter().map(|node| node.name.clone()).collect()
+    /// The nodes to ask, the likeliest first: who answered `last`, and at the end those that a lane
+    /// has trouble with. A paused node that is asked costs seconds.
+    pub(crate) fn whom_to_ask(&self, last: Option<&str>, now: u64) -> Vec<String> {
+        let mut names: Vec<_> = self.lanes[ANY].nodes.iter().map(|n| n.name.clone()).collect();
+        names.sort_by_key(|name| (self.has_trouble_with(name, now), Some(name.as_str()) != last));
+        names
+    }
+
+    /// Whether a shard's leader is on this node, and has failed or been silent for long.
+    fn has_trouble_with(&self, node: &str, now: u64) -> bool {
+        self.lanes[ANY + 1..].iter().any(|lane| {
+            let slow = |(_, since): &(usize, u64)| now.saturating_sub(*since) >= SLOW;
+            let core_on = |name: &str| name.strip_prefix(node).is_some_and(|r| r.starts_with('/'));
+            (lane.tries > 0 || lane.under_way.iter().any(slow))
+                && lane.nodes.iter().any(|leader| core_on(&leader.name))
+        })
     }
 
     /// Takes in what a look has shown.
@@ -716,8 +730,6 @@ impl Lane {
         // The next node's turn, unless another thread has seen to that.
         if self.nodes.get(self.at % self.nodes.len().max(1)) == Some(node) {
             self.at = (self.at + 1) % self.nodes.len().max(1);
-        } else if self.nodes.len() <= 1 {
-            return; // it went to a node that leads no longer: the new one has done nothing
         }
         self.told_to_wait = wait.retry_after.is_some() || wait.overload;
         // The other nodes first; only then there is a reason to wait.

@@ -213,6 +213,29 @@ fn a_new_leader_is_gone_to_at_once_and_requests_to_the_old_one_are_cut() {
 }
 
 #[test]
+fn a_node_that_answers_nothing_is_asked_last_who_leads() {
+    let mut lanes = led(&[("shard1", "a"), ("shard2", "b")]);
+    let (a, b) = ("http://a/solr", "http://b/solr");
+    push(&mut lanes, 1);
+    let (batch, ticket) = take(&mut lanes, 0, 0).unwrap();
+    assert_eq!(lanes.whom_to_ask(Some(a), SLOW - 1), [a, b]);
+    assert_eq!(lanes.whom_to_ask(Some(b), SLOW - 1), [b, a]);
+    assert_eq!(lanes.whom_to_ask(Some(a), SLOW), [b, a], "its request takes long");
+    lanes.failed(&ticket, 0, Some(batch), &refused(), SLOW);
+    assert_eq!(lanes.whom_to_ask(Some(a), SLOW), [b, a], "it has failed");
+}
+
+#[test]
+fn a_request_to_a_node_that_leads_no_longer_is_no_trouble() {
+    let mut lanes = led(&[("shard1", "a"), ("shard2", "b")]);
+    push(&mut lanes, 1);
+    let (batch, old) = take(&mut lanes, 7, 0).unwrap();
+    lanes.learn(cluster(&[("shard1", "b"), ("shard2", "b")]), 2000);
+    assert!(matches!(lanes.failed(&old, 7, Some(batch), &refused(), 2001), Back::Kept));
+    assert_eq!((lanes.cell.trouble(), lanes.lanes[1].tries), (Trouble::None, 0));
+}
+
+#[test]
 fn a_shard_without_a_leader_waits_for_one_and_says_so() {
     let mut lanes = led(&[("shard1", ""), ("shard2", "b")]);
     push(&mut lanes, 1);

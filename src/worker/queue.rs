@@ -193,13 +193,13 @@ impl Queue {
         self.lock().adds(ticket)
     }
 
-    /// Whom to ask about the cluster; waits until it is time to.
-    pub(crate) fn wait_for_a_look(&self) -> Vec<String> {
+    /// Whom to ask about the cluster, where this one answered last; waits until it is time to.
+    pub(crate) fn wait_for_a_look(&self, last: Option<&str>) -> Vec<String> {
         let mut lanes = self.lock();
         loop {
             let at = now();
             let time = match lanes.next_look(at) {
-                Some(due) if due <= at => return lanes.whom_to_ask(),
+                Some(due) if due <= at => return lanes.whom_to_ask(last, at),
                 Some(due) => Duration::from_millis(due - at),
                 None => LONGEST,
             };

@@ -42,7 +42,7 @@ impl Scout {
         let (answers, queue) = (self.answers.clone(), Arc::clone(&self.queue));
         let life = std::panic::AssertUnwindSafe(|| {
             loop {
-                let nodes = self.queue.wait_for_a_look();
+                let nodes = self.queue.wait_for_a_look(self.last.as_deref());
                 let look = self.look(nodes);
                 self.teach(look);
             }
@@ -69,8 +69,7 @@ impl Scout {
     }
 
     /// Asks one node after the other until one knows.
-    fn look(&mut self, mut nodes: Vec<String>) -> Look {
-        nodes.sort_by_key(|node| Some(node) != self.last.as_ref());
+    fn look(&mut self, nodes: Vec<String>) -> Look {
         let mut failed = None;
         let mut blind = None;
         for node in nodes {

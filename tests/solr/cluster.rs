@@ -93,18 +93,35 @@ impl Collection {
 
     /// All that is in the index, by id. (What Solr has taken is seen after a commit.)
     pub fn docs(&self) -> BTreeMap<String, Value> {
-        let base = format!("{}/{}", self.urls[0], self.name);
-        let update =
-            self.agent.post(format!("{base}/update")).header("Content-Type", "application/json");
+        self.commit();
+        self.docs_in(&format!("{}/{}", self.urls[0], self.name), "")
+    }
+
+    /// What is at a URL of Solr's.
+    #[track_caller]
+    pub fn get(&self, url: &str) -> String {
+        self.try_get(url).expect("it answers")
+    }
+
+    pub fn try_get(&self, url: &str) -> Option<String> {
+        let mut answer = self.agent.get(url).call().ok()?;
+        answer.body_mut().with_config().limit(1 << 30).read_to_string().ok()
+    }
+
+    pub fn commit(&self) {
+        let url = format!("{}/{}/update", self.urls[0], self.name);
+        let update = self.agent.post(url).header("Content-Type", "application/json");
         update.send(r#"{"commit":{}}"#).expect("it commits");
+    }
+
+    /// What a search there finds, by id, with these parameters more.
+    pub fn docs_in(&self, base: &str, more: &str) -> BTreeMap<String, Value> {
         let mut docs = BTreeMap::new();
         let mut cursor = "*".to_owned();
         loop {
             let query = "q=*:*&sort=id+asc&rows=10000&fl=id,price_i,stock_i,name_s&wt=json";
-            let url = format!("{base}/select?{query}&cursorMark={}", escaped(&cursor));
-            let mut answer = self.agent.get(url).call().expect("it can be searched");
-            let text = answer.body_mut().with_config().limit(1 << 30).read_to_string().unwrap();
-            let answer: Value = serde_json::from_str(&text).unwrap();
+            let url = format!("{base}/select?{query}{more}&cursorMark={}", escaped(&cursor));
+            let answer: Value = serde_json::from_str(&self.get(&url)).unwrap();
             for doc in answer["response"]["docs"].as_array().unwrap() {
                 docs.insert(doc["id"].as_str().unwrap().to_owned(), doc.clone());
             }

@@ -7,6 +7,7 @@ mod common;
 
 mod cluster;
 mod deliver;
+mod failover;
 mod leaders;
 mod memory;
 mod outage;
