@@ -1,6 +1,6 @@
 //! What the SolrCloud looks like, and where in it a document belongs.
 //!
-//! [`read`] takes what a node answers to CLUSTERSTATUS; [`Layout::shard_of`] says which shard takes
+//! [`read()`] takes what a node answers to CLUSTERSTATUS; [`Layout::shard_of`] says which shard takes
 //! a line, exactly as Solr 9 would (CompositeIdRouter, ImplicitDocRouter,
 //! DistributedZkUpdateProcessor.setupRequest), so that a worker can post it to that shard's leader.
 //! No I/O here, no clock, no guess: where Solr alone can tell, the answer is none, and any live node
