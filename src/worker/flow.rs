@@ -91,6 +91,13 @@ impl Rate {
         (self.tokens < 0.0).then(|| now + (-self.tokens / self.per_s * 1000.0).ceil() as u64)
     }
 
+    /// So many documents were not taken after all.
+    pub(crate) fn give_back(&mut self, docs: usize) {
+        if self.per_s > 0.0 {
+            self.tokens += docs as f64;
+        }
+    }
+
     /// So many documents are sent.
     pub(crate) fn spend(&mut self, docs: usize) {
         if self.per_s > 0.0 {

@@ -21,6 +21,8 @@ use crate::receipt::Wait;
 
 /// A trouble that lasts is told again after so many milliseconds.
 const TELL_AGAIN: u64 = 30_000;
+/// One that comes and goes is told so often at most.
+const TELL_AT_MOST: u64 = 5_000;
 /// While the cluster says that a shard's leader is up, the tries are not further apart.
 const TRY_AT_LEAST: u64 = 1000;
 /// The cluster is not asked more often than this, in milliseconds.
@@ -78,7 +80,7 @@ struct Lane {
     /// Batches of one document each that is tried again by itself, and when.
     suspects: Vec<(u64, Batch)>,
     /// Who is on it, and since when the request is under way.
-    under_way: Vec<(usize, u64)>,
+    under_way: Vec<(usize, u64, Arc<Node>)>,
     flow: Flow,
     backoff: Backoff,
     not_before: u64,
@@ -86,13 +88,16 @@ struct Lane {
     told_to_wait: bool,
     /// How often it has taken documents.
     adds: u64,
+    /// When the log was last told of a trouble; 0: never.
+    told: u64,
     trouble: Option<Standing>,
 }
 
 /// A trouble that is not over.
 struct Standing {
     since: u64,
-    told: u64,
+    /// Whether the log was told of this one.
+    is_told: bool,
     trouble: Trouble,
     reason: String,
 }
@@ -200,6 +205,7 @@ impl Lanes {
             not_before: 0,
             told_to_wait: false,
             adds: 0,
+            told: 0,
             trouble: None,
         }
     }
@@ -339,9 +345,7 @@ impl Lanes {
             if lane.nodes.is_empty() || (lane.waiting.is_empty() && lane.suspects.is_empty()) {
                 continue; // a look at the cluster will tell
             }
-            if let Some((at, _)) = lane.suspects.iter().min_by_key(|(at, _)| *at) {
-                later(*at);
-            }
+            lane.suspects.iter().map(|(at, _)| *at).filter(|at| *at > now).for_each(&mut later);
             if due.is_none() && lane.waiting.is_empty() {
                 continue;
             }
@@ -386,8 +390,8 @@ impl Lanes {
     fn ticket(&mut self, lane: usize, who: usize, now: u64) -> Ticket {
         let layout = self.number;
         let lane_now = &mut self.lanes[lane];
-        lane_now.under_way.push((who, now));
         let node = Arc::clone(&lane_now.nodes[lane_now.at % lane_now.nodes.len()]);
+        lane_now.under_way.push((who, now, Arc::clone(&node)));
         Ticket { lane, layout, node }
     }
 
@@ -416,7 +420,13 @@ impl Lanes {
         if docs > 0 {
             lane.adds += 1;
         }
-        lane.under_way.iter_mut().filter(|(w, _)| *w == who).for_each(|(_, since)| *since = now);
+        lane.under_way
+            .iter_mut()
+            .filter(|(w, ..)| *w == who)
+            .for_each(|(_, since, _)| *since = now);
+        if lane.told_to_wait && lane.not_before > now {
+            return; // it was sent before the lane was told to slow down
+        }
         lane.is_well();
         let index = ticket.lane;
         self.trouble_over(index, now);
@@ -425,7 +435,7 @@ impl Lanes {
     /// The thread is done with the ticket.
     pub(crate) fn release(&mut self, ticket: &Ticket, who: usize) {
         if let Some(lane) = self.at(ticket) {
-            lane.under_way.retain(|(w, _)| *w != who);
+            lane.under_way.retain(|(w, ..)| *w != who);
         }
     }
 
@@ -440,6 +450,7 @@ impl Lanes {
         now: u64,
     ) -> Back {
         self.release(ticket, who);
+        self.rate.give_back(batch.as_ref().map_or(0, Batch::open));
         let reason = ticket.node.describe(wait);
         self.cell.last_error().write(&reason);
         self.cell.set_last_trouble(now);
@@ -473,8 +484,13 @@ impl Lanes {
     ) -> Back {
         self.release(ticket, who);
         if let Some(wait) = wait {
-            self.cell.last_error().write(&ticket.node.describe(wait));
+            let reason = ticket.node.describe(wait);
+            self.cell.last_error().write(&reason);
             self.cell.set_last_trouble(now);
+            if self.at(ticket).is_some_and(|lane| !lane.has_work()) {
+                // Nothing else tells whether it is the document or Solr.
+                self.tell(ticket.lane, wait.trouble, reason, now);
+            }
         }
         self.put_back(ticket, batch, Some(now + APART))
     }
@@ -509,13 +525,17 @@ impl Lanes {
         if !self.has_work() {
             return None; // an idle worker sleeps
         }
-        let ill = |lane: &Lane| lane.has_work() && (lane.tries > 0 || lane.nodes.is_empty());
+        let ill = |lane: &Lane| match lane.nodes.is_empty() {
+            true => self.busy || lane.has_work(),
+            false => lane.tries > 0 && lane.has_work(),
+        };
         let unseen = !self.saw && !self.is_blind;
-        if self.asked || self.must_look || unseen || self.lanes.iter().any(ill) {
+        let no_shard = self.layout.as_ref().is_some_and(|layout| layout.shards.is_empty());
+        if self.asked || self.must_look || unseen || no_shard || self.lanes.iter().any(ill) {
             return Some(soon);
         }
         let under_way = self.lanes.iter().flat_map(|lane| &lane.under_way);
-        let slow = under_way.map(|(_, since)| (since + SLOW).max(soon)).min();
+        let slow = under_way.map(|(_, since, _)| (since + SLOW).max(soon)).min();
         let alias = self.cluster.as_ref().is_some_and(|c| c.collection.alias);
         let age = if alias { LOOK_AGAIN_ALIAS } else { LOOK_AGAIN };
         Some(slow.map_or(looked + age, |slow| slow.min(looked + age)))
@@ -536,7 +556,7 @@ impl Lanes {
     /// Whether a shard's leader is on this node, and has failed or been silent for long.
     fn has_trouble_with(&self, node: &str, now: u64) -> bool {
         self.lanes[ANY + 1..].iter().any(|lane| {
-            let slow = |(_, since): &(usize, u64)| now.saturating_sub(*since) >= SLOW;
+            let slow = |(_, since, _): &(usize, u64, Arc<Node>)| now.saturating_sub(*since) >= SLOW;
             let core_on = |name: &str| name.strip_prefix(node).is_some_and(|r| r.starts_with('/'));
             (lane.tries > 0 || lane.under_way.iter().any(slow))
                 && lane.nodes.iter().any(|leader| core_on(&leader.name))
@@ -590,21 +610,31 @@ impl Lanes {
             let Some(lane) = self.lanes.get_mut(n + 1) else { break };
             if lane.nodes.first() != node.as_ref() {
                 if node.is_some() {
-                    learnt.cut.extend(lane.under_way.iter().map(|(who, _)| *who));
+                    lane.told_to_wait = false; // another was
                     lane.wake(now);
                     lane.backoff.reset();
                 }
                 lane.nodes = node.into_iter().collect();
             }
-            if lane.nodes.is_empty() && lane.has_work() {
+            // At every look: a thread may have been between two requests at the last.
+            if let Some(leader) = lane.nodes.first() {
+                let old = lane.under_way.iter().filter(|(.., node)| node != leader);
+                learnt.cut.extend(old.map(|(who, ..)| *who));
+            }
+            if lane.nodes.is_empty() && (self.busy || lane.has_work()) {
                 let shard = lane.shard.clone().unwrap_or_default();
                 let reason = format!("{shard} has no leader: see why its nodes are down");
                 self.cell.last_error().write(&reason);
                 self.cell.set_last_trouble(now);
                 self.tell(n + 1, Trouble::Passing, reason, now);
             } else if let Some(lane) = self.lanes.get_mut(n + 1) {
+                if lane.tries == 0 && !lane.has_work() && lane.trouble.is_some() {
+                    self.trouble_over(n + 1, now);
+                    continue;
+                }
                 // Its leader is up, the cluster says: no long waits.
-                if !lane.told_to_wait {
+                let passes = lane.trouble.as_ref().is_none_or(|t| t.trouble == Trouble::Passing);
+                if !lane.told_to_wait && passes {
                     lane.not_before = lane.not_before.min(now + TRY_AT_LEAST);
                 }
             }
@@ -651,29 +681,28 @@ impl Lanes {
     fn tell(&mut self, lane: usize, trouble: Trouble, reason: String, now: u64) {
         let Some(at) = self.lanes.get_mut(lane) else { return };
         let who = at.shard.as_deref().unwrap_or("Solr").to_owned();
-        match &mut at.trouble {
-            None => {
-                warn!(self.log, "{who} takes nothing, waiting"; "reason" => &reason);
-                at.trouble = Some(Standing { since: now, told: now, trouble, reason });
-            }
-            Some(t) => {
-                if now.saturating_sub(t.told) >= TELL_AGAIN {
-                    t.told = now;
-                    let away = now.saturating_sub(t.since) / 1000;
-                    warn!(self.log, "{who} takes nothing, waiting"; "reason" => &reason, "for_s" => away);
-                }
-                (t.trouble, t.reason) = (trouble, reason);
-            }
+        let lasts = at.trouble.as_ref().is_some_and(|t| t.is_told);
+        let pause = if lasts { TELL_AGAIN } else { TELL_AT_MOST };
+        let tell = at.told == 0 || now.saturating_sub(at.told) >= pause;
+        let since = at.trouble.as_ref().map_or(now, |t| t.since);
+        if tell {
+            at.told = now.max(1);
+            let away = now.saturating_sub(since) / 1000;
+            warn!(self.log, "{who} takes nothing, waiting"; "reason" => &reason, "for_s" => away);
         }
+        let is_told = tell || lasts;
+        at.trouble = Some(Standing { since, is_told, trouble, reason });
         self.show();
     }
 
     fn trouble_over(&mut self, lane: usize, now: u64) {
         let Some(lane) = self.lanes.get_mut(lane) else { return };
         let Some(t) = lane.trouble.take() else { return };
-        let away = now.saturating_sub(t.since) as f64 / 1000.0;
-        let who = lane.shard.as_deref().unwrap_or("Solr");
-        info!(self.log, "{who} takes updates again"; "away_s" => format!("{away:.1}"));
+        if t.is_told {
+            let away = now.saturating_sub(t.since) as f64 / 1000.0;
+            let who = lane.shard.as_deref().unwrap_or("Solr");
+            info!(self.log, "{who} takes updates again"; "away_s" => format!("{away:.1}"));
+        }
         self.show();
     }
 
@@ -695,7 +724,9 @@ impl Lanes {
 
 impl Lane {
     fn wants_more(&self) -> bool {
-        self.tries == 0 && !self.nodes.is_empty() && self.waiting.len() < ENOUGH
+        // One that is sick has enough with anything; with nothing on it, nobody would see it get well.
+        let is_due = self.tries == 0 || !self.has_work();
+        is_due && !self.nodes.is_empty() && self.waiting.len() < ENOUGH
     }
 
     fn has_work(&self) -> bool {
@@ -708,7 +739,7 @@ impl Lane {
         let allowed = if self.tries > 0 { 1 } else { self.flow.allowed() };
         let stuck = self.flow.stuck();
         self.under_way.len() < allowed
-            && !self.under_way.iter().any(|(_, since)| now.saturating_sub(*since) > stuck)
+            && !self.under_way.iter().any(|(_, since, _)| now.saturating_sub(*since) > stuck)
     }
 
     fn is_well(&mut self) {

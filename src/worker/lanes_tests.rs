@@ -354,3 +354,115 @@ fn an_idle_worker_complains_of_nothing() {
     lanes.set_busy(false, 10);
     assert_eq!(lanes.cell.trouble(), Trouble::None);
 }
+
+#[test]
+fn rv1_a_lane_that_was_sick_when_halted_gets_work_again() {
+    let mut lanes = led(&[("shard1", "a")]);
+    lanes.set_busy(true, 0);
+    push(&mut lanes, 1);
+    let (batch, t) = take(&mut lanes, 0, 0).unwrap();
+    lanes.failed(&t, 0, Some(batch), &refused(), 0);
+    lanes.halt(true);
+    let (_, t) = take(&mut lanes, 0, 0).unwrap();
+    lanes.release(&t, 0);
+    lanes.halt(false);
+    lanes.set_busy(false, 10);
+    lanes.set_busy(true, 10_000_000);
+    lanes.learn(cluster(&[("shard1", "a")]), 10_000_000);
+    assert!(lanes.has_room(), "for ever without room");
+}
+
+#[test]
+fn rv2_a_suspect_that_is_due_while_the_lane_waits_wakes_nobody() {
+    let mut lanes = led(&[("shard1", "a")]);
+    push(&mut lanes, 1);
+    let (batch, t) = take(&mut lanes, 0, 0).unwrap();
+    lanes.suspect(&t, 0, batch, None, 0);
+    push(&mut lanes, 1);
+    let (batch, t) = take(&mut lanes, 0, 10).unwrap();
+    lanes.release(&t, 0);
+    let wait = Wait { retry_after: Some(Duration::from_secs(60)), ..refused() };
+    lanes.failed(&t, 0, Some(batch), &wait, 10);
+    let wake = wakes(&mut lanes, 5000).unwrap();
+    assert!(wake > 5000, "busy: {wake}");
+}
+
+#[test]
+fn rv3_without_any_leader_and_work_it_is_looked_at_soon_and_told() {
+    let mut lanes = led(&[("shard1", "")]);
+    lanes.set_busy(true, 0);
+    assert!(!lanes.has_room());
+    lanes.learn(cluster(&[("shard1", "")]), 10);
+    assert_eq!((lanes.next_look(20), lanes.cell.trouble()), (Some(510), Trouble::Passing));
+}
+
+#[test]
+fn rv4_standing_trouble_keeps_its_backoff() {
+    let mut lanes = led(&[("shard1", "a")]);
+    push(&mut lanes, 1);
+    for n in 0..20 {
+        let now = n * 100_000;
+        let (batch, t) = take(&mut lanes, 0, now).unwrap();
+        lanes.failed(&t, 0, Some(batch), &Wait::standing("403"), now);
+    }
+    lanes.lanes[1].not_before = 1_900_000 + 25_000;
+    lanes.learn(cluster(&[("shard1", "a")]), 1_900_500);
+    assert!(lanes.lanes[1].not_before > 1_902_000, "{}", lanes.lanes[1].not_before);
+}
+
+#[test]
+fn rv5_retry_after_outlasts_a_request_that_was_under_way() {
+    let mut lanes = led(&[("shard1", "a")]);
+    lanes.lanes[1].flow = Flow::new(4);
+    for n in 0..20 {
+        lanes.lanes[1].flow.worked(Duration::from_millis(5), true, n);
+    }
+    for _ in 0..3 {
+        push(&mut lanes, 1);
+    }
+    let (_, a) = take(&mut lanes, 0, 0).unwrap();
+    let (b, bt) = take(&mut lanes, 1, 0).unwrap();
+    let wait = Wait { retry_after: Some(Duration::from_secs(60)), overload: true, ..refused() };
+    lanes.failed(&bt, 1, Some(b), &wait, 10);
+    lanes.worked(&a, 0, Duration::from_millis(9), (1, 9), 20);
+    lanes.release(&a, 0);
+    assert!(take(&mut lanes, 0, 30).is_none(), "Retry-After: 60 is forgotten");
+}
+
+#[test]
+fn rv6_failing_tries_do_not_use_up_the_rate() {
+    let mut c = config(&["http://a/solr"]);
+    c.solr.max_docs_per_s = 1;
+    let mut lanes = lanes(&c);
+    lanes.learn(cluster(&[("shard1", "a"), ("shard2", "b")]), 0);
+    push(&mut lanes, 1);
+    let mut well = 0;
+    for now in (0..60_000u64).step_by(10) {
+        if lanes.lanes[2].waiting.is_empty() {
+            push(&mut lanes, 2);
+        }
+        if now % 500 == 0 {
+            lanes.learn(cluster(&[("shard1", "a"), ("shard2", "b")]), now);
+        }
+        if let Some((batch, t)) = take(&mut lanes, 0, now) {
+            if t.node.name.contains("shard1") {
+                lanes.failed(&t, 0, Some(batch), &refused(), now);
+            } else {
+                well += 1;
+                lanes.worked(&t, 0, Duration::from_millis(5), (1, 5), now);
+                lanes.release(&t, 0);
+            }
+        }
+    }
+    assert!(well > 50, "{well} of 60");
+}
+
+#[test]
+fn rv7_a_leader_that_is_back_does_not_cut_its_own_requests() {
+    let mut lanes = led(&[("shard1", "a")]);
+    push(&mut lanes, 1);
+    let _t = take(&mut lanes, 0, 0).unwrap();
+    lanes.learn(cluster(&[("shard1", "")]), 1000);
+    let cut = lanes.learn(cluster(&[("shard1", "a")]), 2000).cut;
+    assert!(cut.is_empty(), "{cut:?}");
+}

@@ -103,7 +103,7 @@ impl Poster {
     fn deliver(&mut self, mut batch: Batch, ticket: &Ticket) -> Option<Batch> {
         let mut again = batch.entries.iter().any(|e| e.attempts > 0);
         if batch.parts.is_empty() {
-            batch.parts.extend(batch.suspects.drain(..).map(|n| n..n + 1));
+            batch.parts.extend(batch.suspects.drain(..).rev().map(|n| n..n + 1));
         }
         let back = loop {
             let Some(part) = batch.parts.last().cloned() else {
@@ -252,7 +252,7 @@ impl Batch {
             }
             Verdict::AtFault { status, message, applied: Some(applied) } => {
                 let at = part.start + applied;
-                self.settle_next(part.start..at, &Outcome::Confirmed);
+                self.settle(part.start..at, &Outcome::Confirmed);
                 let outcome = Outcome::Rejected { status, reason: message };
                 self.settle(at..at + 1, &outcome);
                 self.go_on_with(&[(at + 1, part.end)]);
@@ -273,7 +273,7 @@ impl Batch {
             Verdict::Wait { wait, applied, suspect } => {
                 if applied > 0 {
                     let at = part.start + applied.min(part.len());
-                    self.settle_next(part.start..at, &Outcome::Confirmed);
+                    self.settle(part.start..at, &Outcome::Confirmed);
                     self.go_on_with(&[(at, part.end)]);
                 }
                 return self.apply_wait(wait, suspect, others);
@@ -310,13 +310,16 @@ impl Batch {
             self.settle_next(n..n + 1, &Outcome::Rejected { status: 500, reason });
             return Step::On;
         }
+        if self.comes_again(n) {
+            return Step::Later(wait); // nothing after it: a later line of its id must not be earlier
+        }
         self.go_on_with(&[]);
         self.suspects.push(n);
         match self.parts.is_empty() || !others_pass && was_suspect {
             true => {
                 // The others of them wait as well: one request is enough to see.
                 let rest = std::mem::take(&mut self.parts);
-                self.suspects.extend(rest.into_iter().flatten());
+                self.suspects.extend(rest.into_iter().rev().flatten());
                 Step::Later(wait)
             }
             false if others_pass => Step::On,
@@ -350,6 +353,11 @@ impl Batch {
         }
     }
 
+    /// Whether a later command is about the same document.
+    fn comes_again(&self, n: usize) -> bool {
+        (n + 1..self.len()).any(|later| self.listed(later) == self.listed(n))
+    }
+
     /// A document that Solr has confirmed and that changes nothing when it is sent again.
     fn witness(&self) -> Option<usize> {
         let changes = |n: usize| {
@@ -360,7 +368,7 @@ impl Batch {
         };
         (0..self.len()).find(|n| {
             let entry = &self.entries[*n];
-            entry.is_confirmed() && entry.kind == Kind::Add && !changes(*n)
+            entry.is_confirmed() && entry.kind == Kind::Add && !changes(*n) && !self.comes_again(*n)
         })
     }
 

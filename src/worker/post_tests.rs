@@ -361,7 +361,7 @@ fn a_document_at_which_solr_itself_fails_is_rejected_while_others_pass() {
         if batch.parts.is_empty() {
             assert!(batch.witness().is_some_and(|n| n != 1));
             others += 1; // the witness
-            batch.parts.extend(batch.suspects.drain(..).map(|n| n..n + 1));
+            batch.parts.extend(batch.suspects.drain(..).rev().map(|n| n..n + 1));
         }
         let Some(part) = batch.parts.last().cloned() else { break };
         let verdict = match part.contains(&1) {
@@ -388,7 +388,7 @@ fn a_solr_that_fails_at_everything_makes_no_reject() {
     let mut steps = 0;
     for _ in 1..2000 {
         if batch.parts.is_empty() {
-            batch.parts.extend(batch.suspects.drain(..).map(|n| n..n + 1));
+            batch.parts.extend(batch.suspects.drain(..).rev().map(|n| n..n + 1));
         }
         let Some(part) = batch.parts.last().cloned() else { break };
         let wait = Wait::passing("HTTP 500: No space left on device");
@@ -416,4 +416,51 @@ fn deletes_and_adds_keep_their_order() {
     office.deliver(&mut batch);
     assert_eq!(outcomes(&batch), ['+', '+', '+']);
     assert_eq!(solr.ids(), ["d1"]);
+}
+
+fn ids(names: &[&str]) -> Batch {
+    let mut b = crate::batch::tests::batch(names);
+    b.close();
+    b
+}
+
+fn leader() -> Node {
+    let config = config::Config::for_feed(vec!["http://a/solr".into()], "offers".into());
+    crate::node::Forms::new(&config.unwrap().solr).leader("http://a/solr/core")
+}
+
+#[test]
+fn rv10_a_refusal_takes_one_part_only() {
+    let mut batch = ids(&["a", "b", "c", "d", "e", "f"]);
+    batch.parts = vec![4..6, 2..4, 0..2];
+    let fault = Verdict::AtFault { status: 400, message: "m".into(), applied: Some(0) };
+    batch.apply(fault, 0..2, &leader(), 0);
+    assert_eq!(batch.parts, [4..6, 2..4, 1..2]);
+}
+
+#[test]
+fn rv11_the_witness_is_the_last_word_about_its_id() {
+    let mut batch = ids(&["x", "y", "x", "bad"]);
+    batch.settle(0..1, &Outcome::Confirmed);
+    batch.settle(2..3, &Outcome::Confirmed);
+    assert_eq!(batch.witness(), Some(2));
+}
+
+#[test]
+fn rv12_no_later_line_of_an_id_overtakes_a_suspect() {
+    let mut batch = ids(&["x", "y", "x"]);
+    batch.parts = vec![1..3, 0..1];
+    let wait = Verdict::Wait { wait: Wait::passing("500"), applied: 0, suspect: true };
+    batch.apply(wait, 0..1, &leader(), 0);
+    assert_eq!(batch.parts.last(), Some(&(0..1)), "{:?} {:?}", batch.parts, batch.suspects);
+}
+
+#[test]
+fn rv13_suspects_keep_their_order() {
+    let mut batch = ids(&["x", "x"]);
+    batch.parts = vec![];
+    batch.suspects = vec![0, 1];
+    // as deliver does
+    batch.parts.extend(batch.suspects.drain(..).rev().map(|n| n..n + 1));
+    assert_eq!(batch.parts.last(), Some(&(0..1)));
 }

@@ -142,7 +142,7 @@ pub(crate) fn judge(
     // Where a replica more is asked for than the leader itself, an error's receipt does not say
     // whether that was there.
     let applied = match &answer {
-        Some(answer) if leads && min_rf <= 1 && !answer.is_of_another() => {
+        Some(answer) if leads && min_rf <= 1 && answer.is_kept() && !answer.is_of_another() => {
             applied(answer, sent, part.clone())
         }
         _ => None,
@@ -273,6 +273,12 @@ fn judge_head(reply: &Reply) -> (Option<Answer<'_>>, Option<Verdict>) {
 }
 
 impl Answer<'_> {
+    /// Whether it does not say that nobody has what it lists.
+    fn is_kept(&self) -> bool {
+        let rf = self.response_header.as_ref().and_then(|header| header.rf);
+        rf != Some(NOBODY) || self.adds.0.is_empty() && self.deletes.0.is_empty()
+    }
+
     /// Whether the error is another node's: a document was passed on, and that went wrong.
     fn is_of_another(&self) -> bool {
         let message = self.error.as_ref().and_then(|e| e.msg.as_ref());
@@ -311,7 +317,7 @@ fn is_ours(message: &str) -> bool {
         "Missing ContentType",
     ]
     .iter()
-    .any(|words| message.contains(words))
+    .any(|words| message.starts_with(words))
 }
 
 /// Solr's message in one line, without what a forwarding node wraps around it.

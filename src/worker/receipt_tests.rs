@@ -236,3 +236,20 @@ fn a_message_is_one_line_of_bounded_length() {
     let long = clean(&"ü ".repeat(10_000));
     assert!(long.len() <= 1004 && long.ends_with('…'));
 }
+
+#[test]
+fn rv20_a_documents_own_words_are_not_ours() {
+    let m = r#"ERROR: [doc=a] Error adding field 'price_i'='Unknown key' msg=For input string: \"Unknown key\""#;
+    let body = format!(
+        r#"{{"responseHeader":{{"rf":1,"status":400}},"error":{{"msg":"{m}","code":400}}}}"#
+    );
+    let v = verdict(&["a"], 400, &body);
+    assert!(matches!(v, Verdict::AtFault { .. }), "{v:?}");
+}
+
+#[test]
+fn rv21_an_error_that_nobody_confirms_confirms_nothing() {
+    let body = r#"{"responseHeader":{"rf":2147483647,"status":503},"adds":["a",5],"error":{"msg":"Cannot talk to ZooKeeper - Updates are disabled.","code":503}}"#;
+    let v = verdict(&["a", "b"], 503, body);
+    assert!(matches!(v, Verdict::Wait { applied: 0, .. }), "{v:?}");
+}

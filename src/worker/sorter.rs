@@ -141,7 +141,12 @@ impl Sorter {
         if self.open.is_empty() {
             self.open.push(None);
         }
-        let key = self.keys.hash_one(id.as_bytes());
+        // A document that has a `_root_` takes the place of all that is under that.
+        let name = match converted {
+            Converted::Doc { root: Some(root), .. } => root,
+            _ => id,
+        };
+        let key = self.keys.hash_one(name.as_bytes());
         let Some(lane) = self.lane(converted) else {
             return self.add_to_all(key, place, line, id, posts, now);
         };
@@ -176,6 +181,9 @@ impl Sorter {
         let layout = self.cluster.as_ref().map(|cluster| &cluster.collection.layout);
         let shards = layout.map_or(0, |layout| layout.shards.len());
         let route = |n| layout.and_then(|layout| layout.route_into(n));
+        if shards == 0 {
+            return Added::NotYet;
+        }
         let routes: Option<Vec<String>> = (0..shards).map(route).collect();
         let Some(routes) = routes.filter(|routes| !routes.is_empty()) else {
             let reason = "Solr cannot tell where this document is: give the delete its _route_";

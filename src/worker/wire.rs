@@ -21,7 +21,7 @@ use crate::secrets::Credentials;
 
 /// No answer of Solr's is longer, in bytes: not to an update, nor the state of a cluster with ten
 /// thousand replicas.
-const LONGEST_ANSWER: u64 = 16 << 20;
+const LONGEST_ANSWER: u64 = 64 << 20;
 /// Sent in one write each, if it is not longer.
 const OUTPUT: usize = 1 << 20;
 /// One connection is kept for each of so many hosts.
