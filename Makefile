@@ -59,7 +59,7 @@ failover: ## leaders killed, paused, restarted, ten times each, and ZooKeeper: w
 	PATH="$$(tests/setup path)" FAILOVER_ROUNDS=10 SOLRCLOUD_TTL=14400 \
 	  tests/with-solrcloud target/failover-solrcloud \
 	  cargo test --locked --features solr-updater/solr --test solr failover -- \
-	  --nocapture --test-threads=1
+	  --include-ignored --nocapture --test-threads=1
 
 lint: ## formatting, clippy, the documentation's links, the shell scripts
 	@tests/setup build

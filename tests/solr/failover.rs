@@ -1,6 +1,7 @@
 //! Failover: the node that leads is killed, paused, restarted under load, and ZooKeeper goes and
 //! comes again. Nothing is lost, nothing old comes back, and how long it took is told beside what
-//! Solr itself took. (`make failover`: ten rounds each; else FAILOVER_ROUNDS, or one.)
+//! Solr itself took. (`make failover`: all of it, ten rounds each. Else FAILOVER_ROUNDS,
+//! or one, and only a killed and a paused leader.)
 //!
 //! Solr's own time is what an onlooker sees that posts a document to the other node every 50 ms.
 //! No time is asserted: it is printed, for a person.
@@ -57,16 +58,19 @@ fn a_paused_leader_loses_nothing_and_brings_nothing_old_back() {
 }
 
 #[test]
+#[ignore = "takes minutes: make failover"]
 fn a_restarted_leader_loses_nothing() {
     campaign("failover-restart", &[Fault::Restart], Over::Shard1);
 }
 
 #[test]
+#[ignore = "takes minutes: make failover"]
 fn zookeeper_gone_and_back_loses_nothing() {
     campaign("failover-zookeeper", &[Fault::ZooKeeper], Over::Shard1);
 }
 
 #[test]
+#[ignore = "takes minutes: make failover"]
 fn deltas_over_both_shards_lose_nothing() {
     let faults = [Fault::Kill, Fault::Pause, Fault::Restart];
     campaign("failover-both", &faults, Over::Both);
