@@ -225,6 +225,41 @@ impl Contender {
     }
 }
 
+/// A pass is one too many when it costs Solr so much of what the pass before it did.
+const WARM_AT: f64 = 0.95;
+
+/// Feeds a delta again and again, in both forms of body, until Solr gets no faster by it. None of
+/// that counts.
+pub(crate) fn warm_up(
+    tools: &Tools<'_>,
+    cluster: &Cluster<'_>,
+    shards: usize,
+    data: &Data,
+) -> Result<()> {
+    println!(" warming up (does not count)");
+    let most = if tools.workshop.quick { 2 } else { 8 };
+    let mut before = f64::INFINITY;
+    for _ in 0..most {
+        let mut cost = 0.0;
+        for versions in [false, true] {
+            let raw = Contender::Raw { connections: 2, commands: versions, versions };
+            let record = raw.feed(tools, cluster, shards, data, 0)?;
+            record.tell();
+            cost += record.run.server_cpu_s;
+        }
+        if is_warm(before, cost) {
+            return Ok(());
+        }
+        before = cost;
+    }
+    println!(" (Solr may not be warm yet: it still gets faster)");
+    Ok(())
+}
+
+fn is_warm(before: f64, now: f64) -> bool {
+    now >= WARM_AT * before
+}
+
 impl Record {
     /// Documents a second.
     pub(crate) fn rate(&self) -> f64 {
@@ -268,5 +303,18 @@ impl Record {
             self.run.peak_mib,
             if self.settings.is_empty() { String::new() } else { format!("  ({})", self.settings) }
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn solr_is_warm_when_a_pass_is_hardly_cheaper_than_the_one_before() {
+        assert!(!is_warm(f64::INFINITY, 30.0), "the first pass says nothing");
+        assert!(!is_warm(30.0, 20.0));
+        assert!(is_warm(20.0, 19.5));
+        assert!(is_warm(20.0, 21.0));
     }
 }

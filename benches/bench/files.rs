@@ -8,14 +8,17 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::contenders::COLLECTION;
+use crate::contenders::{COLLECTION, warm_up};
 use crate::daemon::Daemon;
+use crate::data;
+use crate::peers::tools;
 use crate::results::{median, round};
 use crate::workshop::Workshop;
 
 pub(crate) fn run(workshop: &Workshop) -> Result<Value> {
     let files: u64 = if workshop.quick { 100 } else { 1000 };
     let cluster = Cluster::of(workshop, 2)?;
+    warm_up(&tools(workshop)?, &cluster, 2, &data::offers(workshop)?)?;
     let mut rates = Vec::new();
     for _ in 0..workshop.rounds {
         cluster.fresh(COLLECTION, 2)?;

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::contenders::COLLECTION;
+use crate::contenders::{COLLECTION, warm_up};
 use crate::daemon::{Asker, Daemon};
+use crate::data;
+use crate::peers::tools;
 use crate::results::{median, ninth_decile};
 use crate::workshop::Workshop;
 
@@ -23,6 +25,7 @@ const LOOK: Duration = Duration::from_micros(200);
 pub(crate) fn run(workshop: &Workshop) -> Result<Value> {
     let times = if workshop.quick { 10 } else { 50 };
     let cluster = Cluster::of(workshop, 2)?;
+    warm_up(&tools(workshop)?, &cluster, 2, &data::offers(workshop)?)?;
     cluster.fresh(COLLECTION, 2)?;
     let daemon = Daemon::start(workshop, &cluster, COLLECTION)?;
     let mut asker = daemon.asker()?;

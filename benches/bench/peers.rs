@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::contenders::{Client, Contender, Record, Tools};
+use crate::contenders::{Client, Contender, Record, Tools, warm_up};
 use crate::data::{self, Data};
 use crate::results::{Results, median, round};
 use crate::workshop::Workshop;
@@ -69,10 +69,7 @@ impl Arena<'_> {
 
     fn compare(&self) -> Result<Value> {
         let quick = self.tools.workshop.quick;
-        println!(" warming up (does not count)");
-        for versions in [false, true] {
-            self.feed(&Contender::Raw { connections: 2, commands: versions, versions }, 0)?;
-        }
+        warm_up(self.tools, self.cluster, self.shards, self.data)?;
         let mut tuning = Vec::new();
         let mut contenders = Vec::new();
         for settings in field() {

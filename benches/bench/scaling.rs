@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::contenders::{Contender, Record, Tools};
+use crate::contenders::{Contender, Record, Tools, warm_up};
 use crate::data::{self, Data};
 use crate::peers::{medians, tools};
 use crate::workshop::Workshop;
@@ -21,7 +21,7 @@ pub(crate) fn workers(workshop: &Workshop) -> Result<Value> {
     let mut found = Vec::new();
     for data in data::both(workshop)? {
         println!("{}, 2 nodes, 2 shards", data.name);
-        warm(&tools, &cluster, &data)?;
+        warm_up(&tools, &cluster, 2, &data)?;
         let runs = rounds(&tools, &cluster, &contenders, &[2], &data)?;
         let medians = medians(&runs.iter().map(|(_, run)| run).collect::<Vec<_>>());
         found.push(json!({"data": data.to_json(), "medians": medians}));
@@ -37,7 +37,7 @@ pub(crate) fn shards(workshop: &Workshop) -> Result<Value> {
     let mut found = Vec::new();
     for data in data::both(workshop)? {
         println!("{}, 2 nodes", data.name);
-        warm(&tools, &cluster, &data)?;
+        warm_up(&tools, &cluster, 2, &data)?;
         let numbers = [1, 2, 4];
         let runs = rounds(&tools, &cluster, &contenders, &numbers, &data)?;
         for number in numbers {
@@ -48,11 +48,6 @@ pub(crate) fn shards(workshop: &Workshop) -> Result<Value> {
         }
     }
     Ok(json!(found))
-}
-
-fn warm(tools: &Tools<'_>, cluster: &Cluster<'_>, data: &Data) -> Result<()> {
-    Contender::Feed { workers: None }.feed(tools, cluster, 2, data, 0)?;
-    CEILING.feed(tools, cluster, 2, data, 0).map(drop)
 }
 
 /// Each once a round; the numbers of shards with what was measured there.
