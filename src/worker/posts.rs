@@ -39,7 +39,7 @@ pub(crate) struct Posts {
 }
 
 /// Empty batches that are kept for use.
-const SPARE: usize = 8;
+const SPARE: usize = 3;
 
 impl Posts {
     /// Starts the threads. Only after the fork, and with signals blocked: they are the main
