@@ -2,16 +2,18 @@
 //! reads it, even while a writer is stopped, stuck or dead.
 //!
 //! Atomics only: no pointer, no lock, nothing a killed process could leave behind shut. Every
-//! field has one writer. What must be read together stands in a [`Latch`]. The parent reads
+//! field has one writer (of a generation: see `level`). What must be read together stands in a [`Latch`]. The parent reads
 //! numbers from it (heartbeats), never a pid, an index or a length, and the monitor believes
 //! nothing but numbers and short text either.
 
 mod latch;
+mod turns;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub use latch::{Latch, Text};
+pub use turns::{Posted, Turns};
 
 /// Workers in a generation, at most.
 pub const SLOTS: usize = 256;
@@ -139,7 +141,8 @@ const POSTER: usize = 4;
 const WORKER_TALLY: usize = 8;
 const WORKER_ERROR: usize = WORKER_TALLY + Latch::<TALLY>::WORDS;
 const WORKER_POSTERS: usize = WORKER_ERROR + Text::WORDS;
-const WORKER: usize = WORKER_POSTERS + POSTERS * POSTER;
+const WORKER_TURNS: usize = WORKER_POSTERS + POSTERS * POSTER;
+const WORKER: usize = WORKER_TURNS + turns::WORDS;
 const LEADERS_AT: usize = WORKERS_AT + 2 * SLOTS * WORKER;
 const LEADERS_WORDS: usize = 1 + LEADERS * Text::WORDS;
 const WORDS: usize = LEADERS_AT + 2 * LEADERS_WORDS;
@@ -163,7 +166,12 @@ impl Board {
 
     /// The monitor's part.
     pub fn monitor(&self) -> MonitorCell {
-        MonitorCell { words: &self.words[MONITOR_AT..PARENT - 1] }
+        MonitorCell { words: &self.words[MONITOR_AT..PARENT - 2] }
+    }
+
+    /// How many requests at once a leader is worth, as a worker has found it.
+    pub(crate) fn level(&self) -> &'static AtomicU64 {
+        &self.words[PARENT - 2]
     }
 
     /// What the parent says of slot `slot`.
@@ -195,6 +203,14 @@ impl Board {
         assert!(slot < SLOTS, "slot {slot}");
         let at = WORKERS_AT + ((generation % 2) as usize * SLOTS + slot) * WORKER;
         WorkerCell { words: &self.words[at..at + WORKER] }
+    }
+
+    /// How the worker in `slot` takes turns with all others.
+    ///
+    /// # Panics
+    /// At [`SLOTS`] and beyond.
+    pub fn turns(&self, generation: u64, slot: usize) -> Turns {
+        Turns::of(*self, self.worker(generation, slot), slot == 0)
     }
 
     /// Who leads which shard, as the worker in slot 0 of this generation has found it.
@@ -473,6 +489,10 @@ impl WorkerCell {
         (0..POSTERS).map(move |n| this.poster(n))
     }
 
+    pub(crate) fn turns(&self) -> &'static [AtomicU64] {
+        &self.words[WORKER_TURNS..]
+    }
+
     /// Makes the cell whole for a new holder: its predecessor may have died in the middle of a
     /// write. Counts stay.
     pub fn take_over(&self) {
@@ -482,6 +502,7 @@ impl WorkerCell {
         self.set_trouble(Trouble::None);
         self.last_error().repair();
         self.posters().for_each(|poster| poster.set_request_since(0));
+        self.turns().iter().for_each(|word| word.store(0, Relaxed));
     }
 }
 

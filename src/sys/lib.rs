@@ -4,6 +4,7 @@
 //! the reason why it holds here. Nothing in it starts a thread, and nothing in it waits, but for
 //! [`poll()`], which is told how long.
 
+mod bell;
 pub mod clock;
 pub mod files;
 mod fork;
@@ -16,6 +17,7 @@ pub mod sink;
 pub mod socket;
 mod watch;
 
+pub use bell::Bell;
 pub use fork::{Child, Ended, Fork, ForkError, Newborn, fork, pid, reap, role, threads};
 pub use poll::{Interest, Polled, poll};
 pub use shared::shared_words;

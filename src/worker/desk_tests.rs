@@ -51,7 +51,9 @@ impl Office {
             cell,
             log: no_log(),
         };
-        let posts = Posts::start(&self.config, &Default::default(), cell, None, &shop.log).unwrap();
+        let turns = self.board.turns(1, slot);
+        let posts =
+            Posts::start(&self.config, &Default::default(), turns, None, &shop.log).unwrap();
         let signals = Signals::watch(&[sys::Signal::Hangup]).unwrap(); // which never comes
         let thread = std::thread::spawn(|| Desk::new(shop, theirs, signals, posts).run());
         let worker = Worker { pipe: Some(pipe), thread, cell };

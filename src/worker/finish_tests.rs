@@ -37,7 +37,8 @@ fn finishing_commits_adds_up_and_merges_and_may_be_repeated() {
     config.solr.commit = config::Commit::Delta;
     let shop = shop(dir.path(), config);
     let mut posts =
-        Posts::start(&shop.config, &Default::default(), shop.cell, None, &shop.log).unwrap();
+        Posts::start(&shop.config, &Default::default(), shop.board.turns(1, 0), None, &shop.log)
+            .unwrap();
     std::fs::write(shop.spool.active().join("x.jsonl"), "{}\n{}\n{}\n").unwrap();
     let found = shop.spool.open_delta("x.jsonl".as_ref()).unwrap().metadata().unwrap();
     for share in 0..2 {
@@ -74,7 +75,8 @@ fn a_failed_delta_is_not_committed_and_keeps_the_rejects_it_has() {
     config.solr.commit = config::Commit::Delta;
     let shop = shop(dir.path(), config);
     let mut posts =
-        Posts::start(&shop.config, &Default::default(), shop.cell, None, &shop.log).unwrap();
+        Posts::start(&shop.config, &Default::default(), shop.board.turns(1, 0), None, &shop.log)
+            .unwrap();
     std::fs::write(shop.spool.active().join("x.jsonl"), "{}\n").unwrap();
     std::fs::write(shop.spool.rejects(7, 1), "{\"line\":2}\n{\"li").unwrap();
     let order = orders::Finish { claim: 7, of: 3, name: "x.jsonl".into(), failed: true };
@@ -104,7 +106,8 @@ fn a_delta_with_more_in_it_than_was_read_is_read_again_when_it_stands_still() {
     config.spool.settle = Duration::from_secs(2);
     let shop = shop(dir.path(), config);
     let mut posts =
-        Posts::start(&shop.config, &Default::default(), shop.cell, None, &shop.log).unwrap();
+        Posts::start(&shop.config, &Default::default(), shop.board.turns(1, 0), None, &shop.log)
+            .unwrap();
     let mut finish = Finish::new(all_in(&shop), &shop);
     let path = shop.spool.active().join("x.jsonl");
     let mut turn = |now| loop {
@@ -133,7 +136,8 @@ fn a_delta_that_was_taken_away_is_finished_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let shop = shop(dir.path(), config(&["http://localhost:1/solr"]));
     let mut posts =
-        Posts::start(&shop.config, &Default::default(), shop.cell, None, &shop.log).unwrap();
+        Posts::start(&shop.config, &Default::default(), shop.board.turns(1, 0), None, &shop.log)
+            .unwrap();
     let order = all_in(&shop);
     std::fs::remove_file(shop.spool.active().join("x.jsonl")).unwrap();
     let end = run(&mut Finish::new(order, &shop), &shop, &mut posts);

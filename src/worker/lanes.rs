@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Cluster, Layout};
-use scoreboard::{Trouble, WorkerCell};
+use scoreboard::{Trouble, Turns, WorkerCell};
 use slog::{Logger, info, warn};
 
 use crate::backoff::Backoff;
 use crate::batch::Batch;
+use crate::climb::Climb;
 use crate::flow::{Flow, Rate};
 use crate::node::{Forms, Node, Request};
 use crate::receipt::Wait;
@@ -50,6 +51,8 @@ pub(crate) enum Take {
     Plain(Request, Ticket),
     /// Nothing before this time, if any.
     Nothing(Option<u64>),
+    /// The same; or earlier, when another worker leaves a leader to us.
+    Turn(Option<u64>),
 }
 
 /// Leave to post on a lane; each is given back.
@@ -79,8 +82,9 @@ struct Lane {
     waiting: VecDeque<Batch>,
     /// Batches of one document each that is tried again by itself, and when.
     suspects: Vec<(u64, Batch)>,
-    /// Who is on it, and since when the request is under way.
-    under_way: Vec<(usize, u64, Arc<Node>)>,
+    under_way: Vec<UnderWay>,
+    /// Ours that may be under way, and what all workers' may be.
+    most: usize,
     flow: Flow,
     backoff: Backoff,
     not_before: u64,
@@ -91,6 +95,16 @@ struct Lane {
     /// When the log was last told of a trouble; 0: never.
     told: u64,
     trouble: Option<Standing>,
+}
+
+/// A request.
+struct UnderWay {
+    /// The post thread on it.
+    who: usize,
+    since: u64,
+    node: Arc<Node>,
+    /// How many there were then with it, of all workers.
+    at_once: usize,
 }
 
 /// A trouble that is not over.
@@ -129,10 +143,13 @@ pub(crate) struct Lanes {
     /// Whether the cluster's state is asked for at all.
     discovers: bool,
     in_flight: usize,
+    workers: usize,
     most_bytes: usize,
     /// A batch of so many documents or bytes tells how quick a leader is.
     whole: (usize, usize),
     rate: Rate,
+    /// Of the one worker that sees to it, for all.
+    climb: Option<Climb>,
     retry: config::Retry,
     lanes: Vec<Lane>,
     plain: VecDeque<Request>,
@@ -152,11 +169,12 @@ pub(crate) struct Lanes {
     must_look: bool,
     halted: bool,
     cell: WorkerCell,
+    turns: Turns,
     log: Logger,
 }
 
 impl Lanes {
-    pub(crate) fn new(config: &config::Config, cell: WorkerCell, now: u64, log: &Logger) -> Lanes {
+    pub(crate) fn new(config: &config::Config, turns: Turns, now: u64, log: &Logger) -> Lanes {
         let discovers = config.solr.routing == config::Routing::Leader;
         let usual = usize::try_from(config.batch.bytes).unwrap_or(usize::MAX / 16);
         let mut lanes = Lanes {
@@ -164,9 +182,11 @@ impl Lanes {
             seeds: config.solr.urls.clone(),
             discovers,
             in_flight: (config.batch.in_flight as usize).clamp(1, scoreboard::POSTERS),
+            workers: config.workers.count as usize,
             most_bytes: usual.saturating_mul(8).max(8 << 20),
             whole: (config.batch.docs as usize / 2, usual / 2),
             rate: Rate::new(config.solr.max_docs_per_s, config.workers.count, now),
+            climb: None,
             retry: config.retry,
             lanes: Vec::new(),
             plain: VecDeque::new(),
@@ -182,7 +202,8 @@ impl Lanes {
             busy: false,
             must_look: false,
             halted: false,
-            cell,
+            cell: turns.cell(),
+            turns,
             log: log.clone(),
         };
         let any = lanes.lane(None, lanes.in_flight);
@@ -200,7 +221,8 @@ impl Lanes {
             waiting: VecDeque::new(),
             suspects: Vec::new(),
             under_way: Vec::new(),
-            flow: Flow::new(most),
+            most,
+            flow: Flow::new(most.saturating_mul(self.workers)),
             backoff: Backoff::new(&self.retry),
             not_before: 0,
             told_to_wait: false,
@@ -259,6 +281,10 @@ impl Lanes {
     pub(crate) fn set_busy(&mut self, busy: bool, now: u64) {
         let was_busy = std::mem::replace(&mut self.busy, busy);
         let begins = busy && !was_busy;
+        if let Some(climb) = self.climb.as_mut().filter(|_| busy != was_busy) {
+            climb.begin_anew();
+            self.turns.set_level(climb.level());
+        }
         let alias = self.cluster.as_ref().is_some_and(|c| c.collection.alias);
         let old = self.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOKS_APART);
         self.must_look |= begins && alias && old;
@@ -301,6 +327,12 @@ impl Lanes {
         self.halted
     }
 
+    /// Whether anything is to be sent.
+    pub(crate) fn has_more(&self) -> bool {
+        let waits = |lane: &Lane| !lane.waiting.is_empty() || !lane.suspects.is_empty();
+        !self.plain.is_empty() || self.lanes.iter().any(waits)
+    }
+
     /// Whether all that is to be sent waits for its next try.
     pub(crate) fn is_backing_off(&self, now: u64) -> bool {
         let unknown = self.busy && !self.is_known() && self.looked.is_some();
@@ -327,6 +359,7 @@ impl Lanes {
             return self.take_back(who);
         }
         let mut wake = None;
+        let mut others_turn = false;
         let mut later = |at: u64| wake = Some(wake.map_or(at, |w: u64| w.min(at)));
         if let Some(request) = self.plain.front().copied() {
             let any = &self.lanes[ANY];
@@ -338,6 +371,7 @@ impl Lanes {
         }
         let rate = self.rate.wait(now);
         let count = self.lanes.len();
+        let level = self.level();
         for n in 0..count {
             let index = (self.next + n) % count;
             let lane = &mut self.lanes[index];
@@ -356,6 +390,10 @@ impl Lanes {
             if !lane.may_begin(now) {
                 continue; // who is on it comes back
             }
+            if !lane.has_turn(index, (level, &self.turns), now) {
+                others_turn = true;
+                continue;
+            }
             if let Some(at) = rate {
                 later(at);
                 continue;
@@ -368,9 +406,10 @@ impl Lanes {
             self.bytes = self.bytes.saturating_sub(batch.bytes());
             self.rate.spend(batch.open());
             self.next = (index + 1) % count;
+            self.turns.has_begun(index, now);
             return Take::Batch(batch, self.ticket(index, who, now));
         }
-        Take::Nothing(wake)
+        if others_turn { Take::Turn(wake) } else { Take::Nothing(wake) }
     }
 
     fn take_back(&mut self, who: usize) -> Take {
@@ -389,9 +428,12 @@ impl Lanes {
 
     fn ticket(&mut self, lane: usize, who: usize, now: u64) -> Ticket {
         let layout = self.number;
-        let lane_now = &mut self.lanes[lane];
-        let node = Arc::clone(&lane_now.nodes[lane_now.at % lane_now.nodes.len()]);
-        lane_now.under_way.push((who, now, Arc::clone(&node)));
+        let others = self.turns.of_others(lane, now);
+        let at = &mut self.lanes[lane];
+        let node = Arc::clone(&at.nodes[at.at % at.nodes.len()]);
+        let at_once = others + at.under_way.len() + 1;
+        at.under_way.push(UnderWay { who, since: now, node: Arc::clone(&node), at_once });
+        self.turns.set_under_way(lane, at.under_way.len());
         Ticket { lane, layout, node }
     }
 
@@ -413,29 +455,59 @@ impl Lanes {
         self.cell.set_last_ok(now);
         let whole = docs > 0 && (docs >= self.whole.0 || bytes >= self.whole.1);
         let Some(lane) = self.at(ticket) else { return };
-        if whole {
-            let busy = lane.under_way.len() >= lane.flow.allowed();
-            lane.flow.worked(took, busy, now);
+        let at_once = lane.under_way.iter().find(|one| one.who == who).map(|one| one.at_once);
+        if let Some(at_once) = at_once.filter(|_| whole) {
+            lane.flow.worked(took, at_once >= lane.flow.allowed(), now);
         }
         if docs > 0 {
             lane.adds += 1;
         }
-        lane.under_way
-            .iter_mut()
-            .filter(|(w, ..)| *w == who)
-            .for_each(|(_, since, _)| *since = now);
+        lane.under_way.iter_mut().filter(|one| one.who == who).for_each(|one| one.since = now);
         if lane.told_to_wait && lane.not_before > now {
             return; // it was sent before the lane was told to slow down
         }
         lane.is_well();
         let index = ticket.lane;
         self.trouble_over(index, now);
+        if docs > 0 {
+            self.find_level(now);
+        }
+    }
+
+    /// How many requests at once a leader gets, of all workers. Before anybody has looked, two are
+    /// under way to the cluster: one travels while the other is worked on.
+    fn level(&self) -> usize {
+        match self.turns.level() {
+            0 if self.lanes.len() > 2 => 1,
+            0 => 2,
+            level => level,
+        }
+    }
+
+    /// Sees to it that a leader gets as many requests at once as are worth it.
+    fn find_level(&mut self, now: u64) {
+        if !self.turns.leads() {
+            return;
+        }
+        let lanes = self.lanes.len().saturating_sub(1).max(1);
+        let level = self.level();
+        let most = self.lanes.last().map_or(1, |lane| lane.most * self.workers);
+        let climb = self.climb.get_or_insert_with(|| Climb::new(level, most));
+        if self.lanes.iter().any(|lane| lane.tries > 0) {
+            climb.begin_anew();
+        } else {
+            climb.observe(now, self.turns.posted(), lanes);
+        }
+        self.turns.set_level(climb.level());
     }
 
     /// The thread is done with the ticket.
-    pub(crate) fn release(&mut self, ticket: &Ticket, who: usize) {
+    pub(crate) fn release(&mut self, ticket: &Ticket, who: usize, now: u64) {
         if let Some(lane) = self.at(ticket) {
-            lane.under_way.retain(|(w, ..)| *w != who);
+            lane.under_way.retain(|one| one.who != who);
+            let (left, has_more) = (lane.under_way.len(), !lane.waiting.is_empty());
+            self.turns.set_under_way(ticket.lane, left);
+            self.turns.pass_on(ticket.lane, has_more, now);
         }
     }
 
@@ -449,7 +521,7 @@ impl Lanes {
         wait: &Wait,
         now: u64,
     ) -> Back {
-        self.release(ticket, who);
+        self.release(ticket, who, now);
         self.rate.give_back(batch.as_ref().map_or(0, Batch::open));
         let reason = ticket.node.describe(wait);
         self.cell.last_error().write(&reason);
@@ -482,7 +554,7 @@ impl Lanes {
         wait: Option<&Wait>,
         now: u64,
     ) -> Back {
-        self.release(ticket, who);
+        self.release(ticket, who, now);
         if let Some(wait) = wait {
             let reason = ticket.node.describe(wait);
             self.cell.last_error().write(&reason);
@@ -535,7 +607,7 @@ impl Lanes {
             return Some(soon);
         }
         let under_way = self.lanes.iter().flat_map(|lane| &lane.under_way);
-        let slow = under_way.map(|(_, since, _)| (since + SLOW).max(soon)).min();
+        let slow = under_way.map(|one| (one.since + SLOW).max(soon)).min();
         let alias = self.cluster.as_ref().is_some_and(|c| c.collection.alias);
         let age = if alias { LOOK_AGAIN_ALIAS } else { LOOK_AGAIN };
         Some(slow.map_or(looked + age, |slow| slow.min(looked + age)))
@@ -556,7 +628,7 @@ impl Lanes {
     /// Whether a shard's leader is on this node, and has failed or been silent for long.
     fn has_trouble_with(&self, node: &str, now: u64) -> bool {
         self.lanes[ANY + 1..].iter().any(|lane| {
-            let slow = |(_, since, _): &(usize, u64, Arc<Node>)| now.saturating_sub(*since) >= SLOW;
+            let slow = |one: &UnderWay| now.saturating_sub(one.since) >= SLOW;
             let core_on = |name: &str| name.strip_prefix(node).is_some_and(|r| r.starts_with('/'));
             (lane.tries > 0 || lane.under_way.iter().any(slow))
                 && lane.nodes.iter().any(|leader| core_on(&leader.name))
@@ -618,8 +690,8 @@ impl Lanes {
             }
             // At every look: a thread may have been between two requests at the last.
             if let Some(leader) = lane.nodes.first() {
-                let old = lane.under_way.iter().filter(|(.., node)| node != leader);
-                learnt.cut.extend(old.map(|(who, ..)| *who));
+                let old = lane.under_way.iter().filter(|one| one.node != *leader);
+                learnt.cut.extend(old.map(|one| one.who));
             }
             if lane.nodes.is_empty() && (self.busy || lane.has_work()) {
                 let shard = lane.shard.clone().unwrap_or_default();
@@ -647,6 +719,7 @@ impl Lanes {
     /// Makes the lanes of another layout; gives back what waited in the old ones.
     fn lay_out(&mut self, layout: Layout, now: u64) -> Vec<Batch> {
         let old = self.lanes.split_off(1);
+        (0..=old.len()).for_each(|lane| self.turns.set_under_way(lane, 0));
         let mut returned: Vec<Batch> = Vec::new();
         for lane in old {
             returned.extend(lane.waiting);
@@ -669,6 +742,7 @@ impl Lanes {
             self.lanes.push(lane);
         }
         self.number += 1;
+        self.climb = None;
         self.trouble_over(ANY, now);
         self.show();
         self.layout = Some(layout);
@@ -733,13 +807,32 @@ impl Lane {
         !self.waiting.is_empty() || !self.under_way.is_empty() || !self.suspects.is_empty()
     }
 
-    /// Whether one more may be under way. In trouble it is one at a time, and beside one that is
-    /// stuck there is none.
+    /// Whether one more of ours may be under way. In trouble it is one at a time, and beside one
+    /// that is stuck there is none.
     fn may_begin(&self, now: u64) -> bool {
-        let allowed = if self.tries > 0 { 1 } else { self.flow.allowed() };
+        let allowed = if self.tries > 0 { 1 } else { self.most };
         let stuck = self.flow.stuck();
         self.under_way.len() < allowed
-            && !self.under_way.iter().any(|(_, since, _)| now.saturating_sub(*since) > stuck)
+            && !self.under_way.iter().any(|one| now.saturating_sub(one.since) > stuck)
+    }
+
+    /// Whether one more of all workers' may be under way, and ours is next. If not, it is said that
+    /// we wait. In trouble everybody tries for himself.
+    fn has_turn(&self, index: usize, (level, turns): (usize, &Turns), now: u64) -> bool {
+        if self.tries > 0 || turns.is_overdue(index, now) {
+            return true;
+        }
+        let since = match turns.waits_since(index) {
+            0 => now.max(1),
+            since => since,
+        };
+        let at_once = turns.of_others(index, now) + self.under_way.len();
+        let may =
+            at_once < self.flow.allowed().min(level) && !turns.is_another_first(index, since, now);
+        if !may {
+            turns.set_waits(index, since);
+        }
+        may
     }
 
     fn is_well(&mut self) {

@@ -17,7 +17,7 @@ fn config(urls: &[&str]) -> Config {
 
 fn lanes(config: &Config) -> Lanes {
     let log = Logger::root(slog::Discard, slog::o!());
-    Lanes::new(config, Board::new().unwrap().worker(1, 0), 0, &log)
+    Lanes::new(config, Board::new().unwrap().turns(1, 0), 0, &log)
 }
 
 /// Shards of these names, led by these nodes (empty: by nobody).
@@ -61,13 +61,13 @@ fn take(lanes: &mut Lanes, who: usize, now: u64) -> Option<(Batch, Ticket)> {
     match lanes.take(who, now) {
         Take::Batch(batch, ticket) => Some((batch, ticket)),
         Take::Plain(..) => panic!("nobody asked for that"),
-        Take::Nothing(_) => None,
+        Take::Nothing(_) | Take::Turn(_) => None,
     }
 }
 
 fn wakes(lanes: &mut Lanes, now: u64) -> Option<u64> {
     match lanes.take(0, now) {
-        Take::Nothing(wake) => wake,
+        Take::Nothing(wake) | Take::Turn(wake) => wake,
         take => panic!("{take:?}"),
     }
 }
@@ -138,7 +138,7 @@ fn each_lane_goes_to_its_leader_and_a_sick_one_stops_nobody() {
     assert_eq!(well.node.name, "http://b/solr/offers_shard2_replica_n1");
     lanes.failed(&sick, 0, Some(batch), &refused(), 0);
     lanes.worked(&well, 1, Duration::from_millis(9), (1000, 9), 5);
-    lanes.release(&well, 1);
+    lanes.release(&well, 1, 0);
     assert!(!lanes.is_backing_off(5) || lanes.lanes[2].waiting.is_empty());
     for _ in 0..20 {
         assert!(lanes.has_room(), "shard2 has not enough");
@@ -146,7 +146,7 @@ fn each_lane_goes_to_its_leader_and_a_sick_one_stops_nobody() {
         push(&mut lanes, 2);
         let (batch, ticket) = take(&mut lanes, 1, 5).unwrap();
         assert!(ticket.node.name.contains("shard2") && batch.lane == 2);
-        lanes.release(&ticket, 1);
+        lanes.release(&ticket, 1, 0);
     }
     lanes.bytes = lanes.most_bytes;
     assert!(!lanes.has_room(), "it is bounded");
@@ -162,7 +162,7 @@ fn one_lane_does_not_take_all_threads_unless_there_is_no_other() {
         push(lanes, 1);
         assert!(take(lanes, 1, 0).is_none(), "it begins with one");
         lanes.worked(&ticket, 0, Duration::from_millis(9), (1000, 9), 0);
-        lanes.release(&ticket, 0);
+        lanes.release(&ticket, 0, 0);
         let _first = take(lanes, 0, 0).unwrap();
         push(lanes, 1);
     }
@@ -312,10 +312,10 @@ fn a_rate_is_kept() {
         }
         match lanes.take(0, now) {
             Take::Batch(_, ticket) => {
-                lanes.release(&ticket, 0);
+                lanes.release(&ticket, 0, 0);
                 sent += 1;
             }
-            Take::Nothing(wake) => now = wake.unwrap().max(now + 1),
+            Take::Nothing(wake) | Take::Turn(wake) => now = wake.unwrap().max(now + 1),
             Take::Plain(..) => panic!(),
         }
     }
@@ -338,7 +338,7 @@ fn the_worst_trouble_is_shown_until_it_is_over() {
     for _ in 0..2 {
         if let Some((_, ticket)) = take(&mut lanes, 0, 2000) {
             lanes.worked(&ticket, 0, Duration::from_millis(5), (1, 1), 2001);
-            lanes.release(&ticket, 0);
+            lanes.release(&ticket, 0, 0);
         }
     }
     assert_eq!(lanes.cell.trouble(), Trouble::None);
@@ -364,7 +364,7 @@ fn rv1_a_lane_that_was_sick_when_halted_gets_work_again() {
     lanes.failed(&t, 0, Some(batch), &refused(), 0);
     lanes.halt(true);
     let (_, t) = take(&mut lanes, 0, 0).unwrap();
-    lanes.release(&t, 0);
+    lanes.release(&t, 0, 0);
     lanes.halt(false);
     lanes.set_busy(false, 10);
     lanes.set_busy(true, 10_000_000);
@@ -380,7 +380,7 @@ fn rv2_a_suspect_that_is_due_while_the_lane_waits_wakes_nobody() {
     lanes.suspect(&t, 0, batch, None, 0);
     push(&mut lanes, 1);
     let (batch, t) = take(&mut lanes, 0, 10).unwrap();
-    lanes.release(&t, 0);
+    lanes.release(&t, 0, 0);
     let wait = Wait { retry_after: Some(Duration::from_secs(60)), ..refused() };
     lanes.failed(&t, 0, Some(batch), &wait, 10);
     let wake = wakes(&mut lanes, 5000).unwrap();
@@ -425,7 +425,7 @@ fn rv5_retry_after_outlasts_a_request_that_was_under_way() {
     let wait = Wait { retry_after: Some(Duration::from_secs(60)), overload: true, ..refused() };
     lanes.failed(&bt, 1, Some(b), &wait, 10);
     lanes.worked(&a, 0, Duration::from_millis(9), (1, 9), 20);
-    lanes.release(&a, 0);
+    lanes.release(&a, 0, 0);
     assert!(take(&mut lanes, 0, 30).is_none(), "Retry-After: 60 is forgotten");
 }
 
@@ -450,7 +450,7 @@ fn rv6_failing_tries_do_not_use_up_the_rate() {
             } else {
                 well += 1;
                 lanes.worked(&t, 0, Duration::from_millis(5), (1, 5), now);
-                lanes.release(&t, 0);
+                lanes.release(&t, 0, 0);
             }
         }
     }
@@ -465,4 +465,63 @@ fn rv7_a_leader_that_is_back_does_not_cut_its_own_requests() {
     lanes.learn(cluster(&[("shard1", "")]), 1000);
     let cut = lanes.learn(cluster(&[("shard1", "a")]), 2000).cut;
     assert!(cut.is_empty(), "{cut:?}");
+}
+
+/// Lanes of two workers on one scoreboard, both led by one node, both with two batches.
+fn two_workers() -> [Lanes; 2] {
+    let board = Board::new().unwrap();
+    board.parent().set_slots_most(2);
+    let log = Logger::root(slog::Discard, slog::o!());
+    let mut config = config(&["http://a/solr"]);
+    config.workers.count = 2;
+    [0, 1].map(|slot| {
+        let turns = board.turns(1, slot);
+        turns.cell().set_heartbeat(5000);
+        let mut lanes = Lanes::new(&config, turns, 0, &log);
+        lanes.learn(cluster(&[("shard1", "a"), ("shard2", "b")]), 0);
+        (0..2).for_each(|_| push(&mut lanes, 1));
+        lanes
+    })
+}
+
+#[test]
+fn a_leader_gets_one_request_at_a_time_from_all_workers_together() {
+    let [mut one, mut other] = two_workers();
+    let (_, ticket) = take(&mut one, 0, 5000).unwrap();
+    assert!(matches!(other.take(0, 5001), Take::Turn(None)));
+    push(&mut other, 2);
+    assert!(take(&mut other, 0, 5002).is_some(), "the other leader is free");
+    one.release(&ticket, 0, 5010);
+    assert!(matches!(one.take(1, 5010), Take::Batch(..)), "it may go on for a little");
+}
+
+#[test]
+fn who_has_waited_for_a_while_is_next() {
+    let [mut one, mut other] = two_workers();
+    let (_, ticket) = take(&mut one, 0, 5000).unwrap();
+    assert!(matches!(other.take(0, 5001), Take::Turn(None)));
+    let rung = other.turns.rung();
+    one.release(&ticket, 0, 5100);
+    assert_eq!(other.turns.rung(), rung + 1);
+    assert!(matches!(one.take(0, 5100), Take::Turn(None)));
+    assert!(take(&mut other, 0, 5101).is_some());
+}
+
+#[test]
+fn nobody_waits_long_for_another_worker() {
+    let [mut one, mut other] = two_workers();
+    let _hangs = take(&mut one, 0, 5000).unwrap();
+    assert!(take(&mut other, 0, 5001).is_none());
+    assert!(take(&mut other, 0, 6900).is_none());
+    assert!(take(&mut other, 0, 7100).is_some());
+}
+
+#[test]
+fn in_trouble_each_worker_tries_for_itself() {
+    let [mut one, mut other] = two_workers();
+    let (batch, ticket) = take(&mut other, 0, 5000).unwrap();
+    other.failed(&ticket, 0, Some(batch), &refused(), 5001);
+    other.lanes[1].not_before = 0;
+    let _hangs = take(&mut one, 0, 5002).unwrap();
+    assert!(take(&mut other, 0, 5003).is_some());
 }

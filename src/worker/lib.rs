@@ -9,7 +9,7 @@
 //! - `share` a share of a delta, open: `lines`, `convert` (on `json`), `sorter` (into `batch`es),
 //!   `window`, `rejects`, `limit`
 //! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a lane for each
-//!   shard's leader, with its `flow` and `backoff`
+//!   shard's leader, with its `flow` and `backoff`; `climb` finds how many requests at once are worth it
 //! - `post` a post thread: `node`, `wire` (with `secrets`, `tls`), `receipt`
 //! - `scout` a thread that looks who leads
 //! - `finish` a delta's end: commit, sums, `merge`
@@ -17,6 +17,7 @@
 
 mod backoff;
 mod batch;
+mod climb;
 mod convert;
 mod desk;
 mod finish;
@@ -123,8 +124,9 @@ pub fn run(seat: Seat) -> i32 {
         log: seat.log,
     };
     let leaders = (seat.slot == 0).then(|| seat.board.leaders(seat.generation));
+    let turns = seat.board.turns(seat.generation, seat.slot as usize);
     leaders.iter().for_each(scoreboard::LeadersCell::take_over);
-    match settle_in(&shop, seat.patience, leaders) {
+    match settle_in(&shop, seat.patience, turns, leaders) {
         Ok(posts) => {
             let mut desk = Desk::new(shop, seat.pipe, signals, posts);
             if seat.patience == Patience::Daemon && seat.slot == 0 {
@@ -145,12 +147,13 @@ pub fn run(seat: Seat) -> i32 {
 fn settle_in(
     shop: &Shop,
     patience: Patience,
+    turns: scoreboard::Turns,
     leaders: Option<scoreboard::LeadersCell>,
 ) -> Result<Posts, String> {
     let credentials = Credentials::read(&shop.config.solr)?;
     if patience == Patience::Feed {
         probe::with(&shop.config, &credentials, Some(PROBE))?;
     }
-    Posts::start(&shop.config, &credentials, shop.cell, leaders, &shop.log)
+    Posts::start(&shop.config, &credentials, turns, leaders, &shop.log)
         .map_err(|e| format!("cannot start {} post threads: {e}", shop.config.batch.in_flight))
 }

@@ -83,7 +83,7 @@ impl Poster {
                 let answer = match self.queue.take(self.who) {
                     Take::Batch(batch, ticket) => self.deliver(batch, &ticket).map(Answer::Batch),
                     Take::Plain(request, ticket) => self.insist(request, &ticket),
-                    Take::Nothing(_) => None,
+                    Take::Nothing(_) | Take::Turn(_) => None,
                 };
                 if let Some(answer) = answer {
                     // The main thread reads it before it leaves, or is gone.

@@ -27,11 +27,12 @@ fn config(urls: &[&str]) -> config::Config {
 
 fn office(config: &config::Config) -> Office {
     let (sender, answers) = channel();
-    let cell = Board::new().unwrap().worker(1, 0);
-    let lanes = Lanes::new(config, cell, sys::clock::now_ms(), &no_log());
+    let turns = Board::new().unwrap().turns(1, 0);
+    let cell = turns.cell();
+    let lanes = Lanes::new(config, turns, sys::clock::now_ms(), &no_log());
     let poster = Poster {
         who: 0,
-        queue: Arc::new(Queue::new(lanes, UnixStream::pair().unwrap().0)),
+        queue: Arc::new(Queue::new(lanes, turns, UnixStream::pair().unwrap().0)),
         wire: Wire::new(&config.solr, &Default::default()),
         cell: cell.poster(0),
         min_rf: config.solr.min_rf,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use cluster::Cluster;
-use scoreboard::{LeadersCell, WorkerCell};
+use scoreboard::{LeadersCell, Turns, WorkerCell};
 use slog::Logger;
 
 use crate::batch::Batch;
@@ -47,16 +47,17 @@ impl Posts {
     pub(crate) fn start(
         config: &config::Config,
         credentials: &Credentials,
-        cell: WorkerCell,
+        turns: Turns,
         leaders: Option<LeadersCell>,
         log: &Logger,
     ) -> io::Result<Posts> {
+        let cell = turns.cell();
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
         let (sender, answers) = channel();
-        let lanes = Lanes::new(config, cell, sys::clock::now_ms(), log);
-        let queue = Arc::new(Queue::new(lanes, waker));
+        let lanes = Lanes::new(config, turns, sys::clock::now_ms(), log);
+        let queue = Arc::new(Queue::new(lanes, turns, waker));
         let threads = (config.batch.in_flight as usize).clamp(1, scoreboard::POSTERS);
         sys::with_signals_blocked(|| -> io::Result<()> {
             let mut breakers = Vec::new();

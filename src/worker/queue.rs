@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use cluster::Cluster;
+use scoreboard::Turns;
 
 use crate::batch::Batch;
 use crate::lanes::{Back, Lanes, Learnt, Look, Take, Ticket};
@@ -20,6 +21,9 @@ use crate::receipt::Wait;
 /// A request that is made when there is nothing to wake a thread earlier is at most so far off.
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// Who waits for another worker looks so often, whatever happens.
+const IN_LINE: Duration = Duration::from_millis(20);
+
 /// What main thread, post threads and scout share.
 pub(crate) struct Queue {
     lanes: Mutex<Lanes>,
@@ -28,12 +32,15 @@ pub(crate) struct Queue {
     room: AtomicBool,
     known: AtomicBool,
     layout: AtomicU64,
+    turns: Turns,
+    /// Whether a post thread waits for another worker.
+    in_line: AtomicBool,
     main: UnixStream,
 }
 
 impl Queue {
     /// `main` wakes the main thread when it is written to; it is non-blocking.
-    pub(crate) fn new(lanes: Lanes, main: UnixStream) -> Queue {
+    pub(crate) fn new(lanes: Lanes, turns: Turns, main: UnixStream) -> Queue {
         let (room, known) = (lanes.has_room().into(), lanes.is_known().into());
         Queue {
             lanes: Mutex::new(lanes),
@@ -42,6 +49,8 @@ impl Queue {
             room,
             known,
             layout: AtomicU64::new(0),
+            turns,
+            in_line: AtomicBool::new(false),
             main,
         }
     }
@@ -55,13 +64,28 @@ impl Queue {
         self.lanes.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Does something to the lanes and wakes whom it concerns.
-    fn change<T>(&self, f: impl FnOnce(&mut Lanes) -> T) -> T {
+    /// Does something to the lanes and wakes whom it concerns, but no post thread.
+    fn quietly<T>(&self, f: impl FnOnce(&mut Lanes) -> T) -> T {
         let mut lanes = self.lock();
         let before = lanes.next_look(now());
         let result = f(&mut lanes);
         self.let_go(lanes, before);
+        result
+    }
+
+    /// The same, and the post threads too.
+    fn change<T>(&self, f: impl FnOnce(&mut Lanes) -> T) -> T {
+        let result = self.quietly(f);
         self.work.notify_all();
+        result
+    }
+
+    /// The same, and the one that is in line.
+    fn change_work<T>(&self, f: impl FnOnce(&mut Lanes) -> T) -> T {
+        let result = self.change(f);
+        if self.in_line.load(Relaxed) {
+            self.turns.ring();
+        }
         result
     }
 
@@ -110,11 +134,16 @@ impl Queue {
     }
 
     pub(crate) fn push(&self, batch: Batch) -> Back {
-        self.change(|lanes| lanes.push(batch))
+        let back = self.quietly(|lanes| lanes.push(batch));
+        match self.in_line.load(Relaxed) {
+            true => self.turns.ring(),
+            false => self.work.notify_one(),
+        }
+        back
     }
 
     pub(crate) fn push_plain(&self, request: Request) {
-        self.change(|lanes| lanes.push_plain(request));
+        self.change_work(|lanes| lanes.push_plain(request));
     }
 
     pub(crate) fn set_busy(&self, busy: bool) {
@@ -123,12 +152,12 @@ impl Queue {
 
     /// From now on nothing more is sent and nothing waited for: all comes back as it is.
     pub(crate) fn halt(&self) {
-        self.change(|lanes| lanes.halt(true));
+        self.change_work(|lanes| lanes.halt(true));
     }
 
     /// Takes [`Queue::halt`] back.
     pub(crate) fn go_on(&self) {
-        self.change(|lanes| lanes.halt(false));
+        self.change_work(|lanes| lanes.halt(false));
     }
 
     pub(crate) fn is_halted(&self) -> bool {
@@ -144,10 +173,26 @@ impl Queue {
         let mut lanes = self.lock();
         loop {
             let (at, before) = (now(), lanes.next_look(now()));
+            let rung = self.turns.rung();
             let until = match lanes.take(who, at) {
                 Take::Nothing(until) => until,
+                // One of us in line is enough; when that one goes, the next comes.
+                Take::Turn(until) if !self.in_line.swap(true, Relaxed) => {
+                    drop(lanes);
+                    let most =
+                        until.map_or(IN_LINE, |u| Duration::from_millis(u.saturating_sub(at)));
+                    self.turns.wait(rung, most.min(IN_LINE));
+                    self.in_line.store(false, Relaxed);
+                    lanes = self.lock();
+                    continue;
+                }
+                Take::Turn(until) => until,
                 take => {
+                    let has_more = lanes.has_more();
                     self.let_go(lanes, before);
+                    if has_more && !self.in_line.load(Relaxed) {
+                        self.work.notify_one();
+                    }
                     return take;
                 }
             };
@@ -158,11 +203,12 @@ impl Queue {
     }
 
     pub(crate) fn worked(&self, ticket: &Ticket, who: usize, took: Duration, size: (usize, usize)) {
-        self.change(|lanes| lanes.worked(ticket, who, took, size, now()));
+        self.quietly(|lanes| lanes.worked(ticket, who, took, size, now()));
     }
 
+    /// Whoever releases a ticket takes what is next, and calls others if there is more.
     pub(crate) fn release(&self, ticket: &Ticket, who: usize) {
-        self.change(|lanes| lanes.release(ticket, who));
+        self.quietly(|lanes| lanes.release(ticket, who, now()));
     }
 
     pub(crate) fn failed(
@@ -172,11 +218,11 @@ impl Queue {
         batch: Option<Batch>,
         wait: &Wait,
     ) -> Back {
-        self.change(|lanes| lanes.failed(ticket, who, batch, wait, now()))
+        self.change_work(|lanes| lanes.failed(ticket, who, batch, wait, now()))
     }
 
     pub(crate) fn again(&self, request: Request) {
-        self.change(|lanes| lanes.again(request));
+        self.change_work(|lanes| lanes.again(request));
     }
 
     pub(crate) fn suspect(
@@ -186,7 +232,7 @@ impl Queue {
         batch: Batch,
         wait: Option<&Wait>,
     ) -> Back {
-        self.change(|lanes| lanes.suspect(ticket, who, batch, wait, now()))
+        self.change_work(|lanes| lanes.suspect(ticket, who, batch, wait, now()))
     }
 
     pub(crate) fn adds(&self, ticket: &Ticket) -> u64 {
@@ -208,7 +254,7 @@ impl Queue {
     }
 
     pub(crate) fn learn(&self, look: Look) -> Learnt {
-        self.change(|lanes| lanes.learn(look, now()))
+        self.change_work(|lanes| lanes.learn(look, now()))
     }
 }
 
