@@ -634,8 +634,8 @@ impl Machine {
             }
         }
         if coming != Reload::None {
-            self.answer(Err((code.into(), reason.clone())), todo);
-            todo.push(Action::Refuse { reason });
+            todo.push(Action::Refuse { reason: reason.clone() });
+            self.answer(Err((code.into(), reason)), todo);
         }
     }
 

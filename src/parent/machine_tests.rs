@@ -54,7 +54,12 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        for action in self.machine.step(event, self.now) {
+        let actions = self.machine.step(event, self.now);
+        let answered = actions.iter().position(|a| matches!(a, Action::Answer { .. }));
+        let after = actions.iter().skip(answered.unwrap_or(actions.len()));
+        let late = |a: &Action| matches!(a, Action::Adopt | Action::Refuse { .. });
+        assert!(!after.into_iter().any(late), "answered before the status says so: {actions:?}");
+        for action in actions {
             match action {
                 Action::Fork { child, post, generation } => {
                     let double =

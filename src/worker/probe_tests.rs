@@ -29,7 +29,7 @@ fn what_is_wrong_is_told_with_place_and_remedy() {
         (
             401,
             format!(
-                "{}: the credentials are not taken (HTTP 401): set solr.username and \
+                "{}: the credentials are not taken (HTTP 401): check solr.username and \
              solr.password_file, or solr.token_file",
                 solr.url
             ),

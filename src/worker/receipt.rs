@@ -247,9 +247,7 @@ fn judge_head(reply: &Reply) -> (Option<Answer<'_>>, Option<Verdict>) {
             Some(Verdict::AtFault { status, message, applied: None })
         }
         (413, _) => Some(Verdict::TooLarge),
-        (401, _) => {
-            standing(format!("the credentials are not taken (HTTP 401){}: {CREDENTIALS}", said()))
-        }
+        (401, _) => standing(credentials_not_taken(&said())),
         (403, _) => standing(format!(
             "may not write (HTTP 403){}: give this user the right to update",
             said()
@@ -289,7 +287,11 @@ impl Answer<'_> {
 /// How Solr's message begins where a document was passed on and that went wrong.
 const FORWARDED: &str = "Async exception";
 
-const CREDENTIALS: &str = "set solr.username and solr.password_file, or solr.token_file";
+/// What a 401 means, with what was `said` besides.
+pub(crate) fn credentials_not_taken(said: &str) -> String {
+    let remedy = "check solr.username and solr.password_file, or solr.token_file";
+    format!("the credentials are not taken (HTTP 401){said}: {remedy}")
+}
 
 fn judge_header(answer: &Answer<'_>) -> Option<Wait> {
     let why = match &answer.response_header {

@@ -15,7 +15,7 @@ use slog::{Logger, debug, info};
 use crate::lanes::Look;
 use crate::post::Answer;
 use crate::queue::Queue;
-use crate::receipt::{NO_COLLECTION, Reply, Wait};
+use crate::receipt::{NO_COLLECTION, Reply, Wait, credentials_not_taken};
 use crate::wire::{Breaker, Wire};
 
 /// A node that has not answered by then is not asked further; the next one is.
@@ -138,10 +138,7 @@ fn read(reply: &Reply, collection: &str) -> Result<Cluster, Fault> {
     let wait = |wait: Wait| Err(Fault::Wait(wait, String::new()));
     let json = reply.content_type.contains("json");
     match (reply.status, cluster::read(&reply.body, collection)) {
-        (401, _) => wait(Wait::standing(
-            "the credentials are not taken (HTTP 401): set solr.username and \
-             solr.password_file, or solr.token_file",
-        )),
+        (401, _) => wait(Wait::standing(credentials_not_taken(""))),
         (403, _) => Err(Fault::Blind(
             "may not read the cluster's state (HTTP 403): give this user collection-admin-read, \
              and documents go straight to their leaders"

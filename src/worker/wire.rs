@@ -62,7 +62,6 @@ impl Breaker {
     /// Ends the request that is under way, at once: it fails with [`GIVEN_UP`]. Only a connection
     /// that is still being made is waited for, at most `solr.connect_timeout`. Where nothing is
     /// under way, nothing happens, and whatever is sent next goes its way.
-    #[allow(dead_code, reason = "the lanes take it up when a shard has a new leader")]
     pub(crate) fn cut(&self) {
         let mut line = lock(&self.line);
         if line.under_way && !line.cut {
@@ -99,7 +98,6 @@ impl Wire {
     }
 
     /// What another thread ends a request with.
-    #[allow(dead_code, reason = "the lanes take it up when a shard has a new leader")]
     pub(crate) fn breaker(&self) -> Breaker {
         Breaker { line: Arc::clone(&self.line) }
     }
@@ -121,7 +119,6 @@ impl Wire {
     }
 
     /// Gets what is at a URL, in `most` or `solr.timeout` all in all, whatever is less.
-    #[allow(dead_code, reason = "the lanes learn with it who leads a shard")]
     pub(crate) fn get(&self, url: &str, most: Duration) -> Result<Reply, Wait> {
         let most = self.config.timeouts().global.map_or(most, |global| global.min(most));
         self.under_way(|agent| {

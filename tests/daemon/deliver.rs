@@ -346,13 +346,16 @@ fn a_delta_with_too_many_rejects_goes_to_failed_and_the_next_is_delivered() {
     let daemon = Daemon::start(&site);
     site.hand_over("a.jsonl", "{\"id\":1,\"bad_x\":1}\n".repeat(200));
     site.hand_over("b.jsonl", "{\"id\":\"b\"}\n");
-    let status = daemon.wait("both are settled", |status| status["totals"]["deltas"] == 2);
+    // The folders are looked at from time to time, the counts are as they are.
+    let status = daemon.wait("both are settled, and that is seen", |status| {
+        status["totals"]["deltas"] == 2 && status["spool"]["failed"] == 1
+    });
     assert_eq!(
         (site.names("failed"), site.names("done")),
         (vec!["a.jsonl".into()], vec!["b.jsonl".into()])
     );
     assert_eq!(solr.order(), ["b"]);
-    assert_eq!((&status["state"], &status["spool"]["failed"]), (&json!("running"), &json!(1)));
+    assert_eq!(status["state"], "running");
     site.check_updater(&[]).code(1).says("1 delta failed");
     daemon.stop();
 }
