@@ -53,7 +53,7 @@ pub(crate) struct Tools<'a> {
 }
 
 /// What a contender did.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Record {
     pub(crate) contender: String,
     pub(crate) settings: String,

@@ -1,6 +1,9 @@
 //! All contenders side by side: each round runs every one of them once, against a collection that is
 //! fresh, empty and warm, so that whatever drifts drifts for all.
 //!
+//! Then the best of SolrJ and the best ceiling meet this program again, round by round, for the
+//! ratios: those of one round were measured within a minute of each other.
+//!
 //! What has settings (SolrJ, pysolr) is tuned first, for each set-up and file, and runs with what
 //! was best. Its memory is that of the smallest heap with which it keeps 95 % of its speed.
 
@@ -19,6 +22,8 @@ use crate::workshop::Workshop;
 const HEAPS: [u32; 7] = [512, 256, 192, 128, 96, 64, 48];
 /// Of the speed with the largest heap.
 const KEEPS: f64 = 0.95;
+/// Duels for each round.
+const DUELS: usize = 3;
 
 /// Java, Python, and what they run.
 pub(crate) fn tools(workshop: &Workshop) -> Result<Tools<'_>> {
@@ -107,14 +112,39 @@ impl Arena<'_> {
             }
             contenders.reverse(); // nobody is always behind the same one
         }
+        let duels = self.duels(&contenders, &runs)?;
+        runs.extend(duels.iter().flatten().cloned());
         let all = |records: &[Record]| records.iter().map(Record::to_json).collect::<Vec<_>>();
         let mut found = json!({
             "setup": self.title(), "nodes": self.cluster.urls.len(), "shards": self.shards,
             "data": self.data.to_json(), "medians": medians(&runs.iter().collect::<Vec<_>>()),
             "heaps": heaps, "tuning": all(&tuning), "runs": all(&runs),
         });
-        compare_with_the_best(&mut found);
+        compare_with_the_best(&mut found, &duels);
         Ok(found)
+    }
+
+    /// This program beside the best of SolrJ and the best ceiling, again and again.
+    fn duels(&self, contenders: &[Contender], runs: &[Record]) -> Result<Vec<Vec<Record>>> {
+        let medians = medians(&runs.iter().collect::<Vec<_>>());
+        let rivals = [best(&medians, is_solrj), best(&medians, is_ceiling)];
+        let rivals: Vec<String> = rivals.into_iter().flatten().map(|(name, _)| name).collect();
+        let mut duellists: Vec<&Contender> = contenders
+            .iter()
+            .filter(|c| c.name().starts_with("ours") || rivals.contains(&c.name()))
+            .collect();
+        if rivals.is_empty() || duellists.len() == rivals.len() {
+            return Ok(Vec::new());
+        }
+        println!(" duels");
+        let quick = self.tools.workshop.quick;
+        let mut duels = Vec::new();
+        for n in 1..=if quick { 1 } else { DUELS * self.tools.workshop.rounds } {
+            let round = self.tools.workshop.rounds + n;
+            duels.push(duellists.iter().map(|c| self.feed(c, round)).collect::<Result<_>>()?);
+            duellists.reverse();
+        }
+        Ok(duels)
     }
 
     /// The fastest of several settings that loses nothing.
@@ -205,11 +235,11 @@ fn field() -> Vec<Vec<Contender>> {
         [(2, 1000), (4, 1000), (4, 5000)].map(pysolr).to_vec(),
         vec![Contender::Curl],
     ];
-    for connections in [2, 4] {
-        for (commands, versions) in [(false, false), (false, true), (true, false), (true, true)] {
-            field.push(vec![Contender::Raw { connections, commands, versions }]);
-        }
-    }
+    let raw = |(connections, commands, versions): (usize, bool, bool)| {
+        vec![Contender::Raw { connections, commands, versions }]
+    };
+    let ceilings = [(2, false, false), (2, false, true), (2, true, true), (4, false, true)];
+    field.extend(ceilings.map(raw));
     field
 }
 
@@ -244,36 +274,59 @@ pub(crate) fn medians(runs: &[&Record]) -> Vec<Value> {
     found
 }
 
+fn is_solrj(name: &str) -> bool {
+    name.starts_with("solrj")
+}
+
+fn is_ceiling(name: &str) -> bool {
+    name.starts_with("raw") && name.ends_with("versions")
+}
+
+/// The fastest median of those that are `of` a kind: its name and its speed.
+fn best(medians: &[Value], of: fn(&str) -> bool) -> Option<(String, f64)> {
+    let named = medians.iter().filter_map(|m| Some((m["contender"].as_str()?, &m["docs_per_s"])));
+    let rates = named.filter(|(name, _)| of(name)).filter_map(|(n, r)| Some((n, r.as_f64()?)));
+    rates.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, rate)| (name.to_owned(), rate))
+}
+
+/// How much faster one contender was than another: the median of the duels, or where they did not
+/// meet, of their medians.
+fn ratio(name: &str, rate: f64, other: &(String, f64), duels: &[Vec<Record>]) -> f64 {
+    let speed = |duel: &[Record], name: &str| {
+        duel.iter().find(|r| r.contender == name && r.run.failed.is_none()).map(Record::rate)
+    };
+    let ratios: Vec<f64> =
+        duels.iter().filter_map(|duel| Some(speed(duel, name)? / speed(duel, &other.0)?)).collect();
+    median(&ratios).unwrap_or(rate / other.1)
+}
+
 /// Adds to each median its ratio to SolrJ's best and to the best ceiling with receipts, and tells
 /// the table.
-fn compare_with_the_best(found: &mut Value) {
-    let best = |of: &dyn Fn(&str) -> bool| {
-        let all = found["medians"].as_array().into_iter().flatten();
-        let named = all.filter(|m| of(m["contender"].as_str().unwrap_or_default()));
-        named.filter_map(|m| m["docs_per_s"].as_f64()).max_by(f64::total_cmp)
-    };
-    let solrj = best(&|name| name.starts_with("solrj"));
-    let ceiling = best(&|name| name.starts_with("raw") && name.ends_with("versions"));
+fn compare_with_the_best(found: &mut Value, duels: &[Vec<Record>]) {
+    let medians = found["medians"].as_array().cloned().unwrap_or_default();
+    let (solrj, ceiling) = (best(&medians, is_solrj), best(&medians, is_ceiling));
     println!(
         " medians{:>44} {:>12} {:>14} {:>14}",
         "docs/s", "× SolrJ", "× the ceiling", "with receipts"
     );
     for median in found["medians"].as_array_mut().into_iter().flatten() {
         let rate = median["docs_per_s"].as_f64();
-        let to = |other: Option<f64>| Some(rate? / other?);
-        median["to_solrj"] = json!(to(solrj));
-        median["to_ceiling"] = json!(to(ceiling));
+        let name = median["contender"].as_str().unwrap_or_default().to_owned();
+        let to = |other: &Option<(String, f64)>| Some(ratio(&name, rate?, other.as_ref()?, duels));
+        let (to_solrj, to_ceiling) = (to(&solrj), to(&ceiling));
+        median["to_solrj"] = json!(to_solrj);
+        median["to_ceiling"] = json!(to_ceiling);
         let show = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
         println!(
             "  {:<26}{:>24} {:>12} {:>14}",
-            median["contender"].as_str().unwrap_or_default(),
+            name,
             rate.map_or("-".into(), round),
-            show(to(solrj)),
-            show(to(ceiling))
+            show(to_solrj),
+            show(to_ceiling)
         );
     }
-    found["solrj_best_docs_per_s"] = json!(solrj);
-    found["ceiling_docs_per_s"] = json!(ceiling);
+    found["solrj_best_docs_per_s"] = json!(solrj.map(|(_, rate)| rate));
+    found["ceiling_docs_per_s"] = json!(ceiling.map(|(_, rate)| rate));
 }
 
 #[cfg(test)]
@@ -313,8 +366,19 @@ mod tests {
             record("ours", 1.0, 900, None),
         ];
         let mut found = json!({"medians": medians(&runs.iter().collect::<Vec<_>>())});
-        compare_with_the_best(&mut found);
+        compare_with_the_best(&mut found, &[]);
         let ours = &found["medians"][4];
         assert_eq!((&ours["to_solrj"], &ours["to_ceiling"]), (&json!(2.0), &json!(0.5)));
+    }
+
+    #[test]
+    fn the_ratios_are_those_of_the_duels() {
+        let duel = |ours: f64, solrj: f64| {
+            vec![record("ours", ours, 900, None), record("solrj-cloud", solrj, 900, None)]
+        };
+        let duels = [duel(1.0, 2.0), duel(2.0, 8.0), duel(1.0, 8.0)];
+        let other = ("solrj-cloud".to_owned(), 7.0);
+        assert_eq!(ratio("ours", 1.0, &other, &duels), 4.0);
+        assert_eq!(ratio("post", 14.0, &other, &duels), 2.0, "they did not meet");
     }
 }

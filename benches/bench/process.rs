@@ -31,7 +31,7 @@ pub(crate) enum Window {
 }
 
 /// A run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) seconds: f64,
     /// User and system time of all its processes.
