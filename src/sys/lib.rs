@@ -9,6 +9,7 @@ pub mod clock;
 pub mod files;
 mod fork;
 pub mod limits;
+pub mod memory;
 pub mod notify;
 mod poll;
 mod shared;

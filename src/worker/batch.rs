@@ -10,6 +10,9 @@ use std::ops::Range;
 
 use crate::convert::{Body, Converted};
 
+/// An empty batch keeps so many bytes for its next body: more is quickly had from the system again.
+const ROOM: usize = 256 << 10;
+
 /// What a command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -31,7 +34,7 @@ pub(crate) enum Outcome {
         /// The answer's HTTP status.
         status: u16,
         /// Solr's words.
-        reason: String,
+        reason: Box<str>,
     },
 }
 
@@ -50,11 +53,30 @@ pub(crate) struct Entry {
     /// How often Solr failed at it alone while others passed, and how many had passed by then.
     pub(crate) failures: u32,
     pub(crate) failed_at: u64,
-    id: Range<usize>,
+    id: Span,
     /// What Solr's receipt calls it.
-    listed: Range<usize>,
-    command: Range<usize>,
+    listed: Span,
+    command: Span,
     original: Source,
+}
+
+/// Where something stands in a batch's bytes, in half the room of a range: thousands of entries are
+/// held at a time. (No batch has 4 GiB: it has one line at least, and else `batch.bytes`.)
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    begin: u32,
+    end: u32,
+}
+
+impl Span {
+    fn of(range: Range<usize>) -> Span {
+        let short = |at: usize| u32::try_from(at).expect("a batch has less than 4 GiB");
+        Span { begin: short(range.start), end: short(range.end) }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.begin as usize..self.end as usize
+    }
 }
 
 impl Entry {
@@ -66,8 +88,8 @@ impl Entry {
 /// Where the original line is.
 #[derive(Debug)]
 enum Source {
-    Body(Range<usize>),
-    Aside(Range<usize>),
+    Body(Span),
+    Aside(Span),
 }
 
 /// Commands that travel together, on one lane.
@@ -136,12 +158,12 @@ impl Batch {
         let mut name = |id: &str| {
             let begin = self.ids.len();
             self.ids.push_str(id);
-            begin..self.ids.len()
+            Span::of(begin..self.ids.len())
         };
         let id = name(id);
         let listed = match converted {
             Converted::Doc { root: Some(root), .. } => name(root),
-            _ => id.clone(),
+            _ => id,
         };
         self.entries.push(Entry {
             line,
@@ -154,7 +176,7 @@ impl Batch {
             failed_at: 0,
             id,
             listed,
-            command: begin..self.body.len(),
+            command: Span::of(begin..self.body.len()),
             original,
         });
         true
@@ -167,7 +189,7 @@ impl Batch {
             body.extend_from_slice(after);
             let begin = self.aside.len();
             self.aside.extend_from_slice(original);
-            Source::Aside(begin..self.aside.len())
+            Source::Aside(Span::of(begin..self.aside.len()))
         };
         match converted {
             Converted::Doc { body: Body::Line, .. } => {
@@ -175,7 +197,7 @@ impl Batch {
                 let begin = self.body.len();
                 self.body.extend_from_slice(original);
                 self.body.push(b'}');
-                Source::Body(begin..self.body.len() - 1)
+                Source::Body(Span::of(begin..self.body.len() - 1))
             }
             Converted::Doc { body: Body::Made(made), .. } => {
                 aside(&mut self.body, br#""add":{"doc":"#, made, b"}")
@@ -187,19 +209,19 @@ impl Batch {
 
     /// The id of a command's document, as Solr has it.
     pub(crate) fn id(&self, entry: usize) -> &str {
-        &self.ids[self.entries[entry].id.clone()]
+        &self.ids[self.entries[entry].id.range()]
     }
 
     /// What Solr's receipt calls it: a document that has a `_root_` is listed as that.
     pub(crate) fn listed(&self, entry: usize) -> &str {
-        &self.ids[self.entries[entry].listed.clone()]
+        &self.ids[self.entries[entry].listed.range()]
     }
 
     /// The line that a command was made of.
     pub(crate) fn original(&self, entry: usize) -> &[u8] {
         match &self.entries[entry].original {
-            Source::Body(range) => &self.body[range.clone()],
-            Source::Aside(range) => &self.aside[range.clone()],
+            Source::Body(span) => &self.body[span.range()],
+            Source::Aside(span) => &self.aside[span.range()],
         }
     }
 
@@ -234,15 +256,15 @@ impl Batch {
         else {
             return;
         };
-        let commands = &self.body[first.command.start..last.command.end];
+        let commands = &self.body[first.command.begin as usize..last.command.end as usize];
         buffer.reserve(commands.len() + 2);
         buffer.push(b'{');
         buffer.extend_from_slice(commands);
         buffer.push(b'}');
     }
 
-    /// Makes it empty, to be used again. It keeps its room, but not that of a giant.
-    pub(crate) fn clear(&mut self, usual: usize) {
+    /// Makes it empty, to be used again. It keeps its room, if that is not much.
+    pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.parts.clear();
         self.suspects.clear();
@@ -250,7 +272,7 @@ impl Batch {
         self.ids.clear();
         for bytes in [&mut self.body, &mut self.aside] {
             bytes.clear();
-            bytes.shrink_to(2 * usual);
+            bytes.shrink_to(ROOM);
         }
     }
 }
@@ -310,8 +332,8 @@ pub(crate) mod tests {
         let mut batch = Batch::default();
         let giant = format!(r#"{{"id":"a","b":"{}"}}"#, "x".repeat(10_000_000));
         batch.push((0, 0), giant.as_bytes(), &doc("a"), 0);
-        batch.clear(1 << 20);
-        assert!(batch.is_empty() && batch.body.capacity() <= 2 << 20);
+        batch.clear();
+        assert!(batch.is_empty() && batch.body.capacity() <= ROOM);
         batch.push((0, 0), br#"{"id":"b"}"#, &doc("b"), 0);
         assert_eq!(part(&batch, 0..1), r#"{"add":{"doc":{"id":"b"}}}"#);
     }

@@ -13,31 +13,22 @@ use cluster::{Cluster, Layout};
 use scoreboard::{Trouble, Turns, WorkerCell};
 use slog::{Logger, info, warn};
 
-use crate::backoff::Backoff;
 use crate::batch::Batch;
 use crate::climb::Climb;
-use crate::flow::{Flow, Rate};
+use crate::flow::Rate;
+use crate::lane::{Lane, Standing, UnderWay};
 use crate::node::{Forms, Node, Request};
 use crate::receipt::Wait;
+use looks::LOOKS_APART;
+
+pub(crate) use looks::{Learnt, Look};
 
 /// A trouble that lasts is told again after so many milliseconds.
 const TELL_AGAIN: u64 = 30_000;
 /// One that comes and goes is told so often at most.
 const TELL_AT_MOST: u64 = 5_000;
-/// While the cluster says that a shard's leader is up, the tries are not further apart.
-const TRY_AT_LEAST: u64 = 1000;
-/// The cluster is not asked more often than this, in milliseconds.
-const LOOKS_APART: u64 = 500;
-/// A request that is under way for so long makes us look whether its leader still leads.
-const SLOW: u64 = 1000;
-/// While there is work, the cluster is looked at again after so long: an alias may be moved, and no
-/// answer would say so.
-const LOOK_AGAIN: u64 = 60_000;
-const LOOK_AGAIN_ALIAS: u64 = 10_000;
 /// Between two tries of a document at which Solr itself failed, in milliseconds.
 const APART: u64 = 2000;
-/// So many batches may wait in a lane before it has enough.
-const ENOUGH: usize = 1;
 
 /// The lane of what nobody but Solr can route.
 pub(crate) const ANY: usize = 0;
@@ -70,70 +61,6 @@ pub(crate) enum Back {
     Kept,
     /// It belongs elsewhere, or nowhere for now: back to where it came from.
     Returned(Batch),
-}
-
-struct Lane {
-    /// `None`: any.
-    shard: Option<String>,
-    nodes: Vec<Arc<Node>>,
-    at: usize,
-    /// Tries since the last that worked.
-    tries: u32,
-    waiting: VecDeque<Batch>,
-    /// Batches of one document each that is tried again by itself, and when.
-    suspects: Vec<(u64, Batch)>,
-    under_way: Vec<UnderWay>,
-    /// Ours that may be under way, and what all workers' may be.
-    most: usize,
-    flow: Flow,
-    backoff: Backoff,
-    not_before: u64,
-    /// It was told to slow down: nothing shortens that.
-    told_to_wait: bool,
-    /// How often it has taken documents.
-    adds: u64,
-    /// When the log was last told of a trouble; 0: never.
-    told: u64,
-    trouble: Option<Standing>,
-}
-
-/// A request.
-struct UnderWay {
-    /// The post thread on it.
-    who: usize,
-    since: u64,
-    node: Arc<Node>,
-    /// How many there were then with it, of all workers.
-    at_once: usize,
-}
-
-/// A trouble that is not over.
-struct Standing {
-    since: u64,
-    /// Whether the log was told of this one.
-    is_told: bool,
-    trouble: Trouble,
-    reason: String,
-}
-
-/// What a look at the cluster came to.
-#[derive(Debug)]
-pub(crate) enum Look {
-    /// This is how it is.
-    Seen(Arc<Cluster>),
-    /// Nobody says; any node is to pass on what it is sent, for this reason.
-    Blind(String),
-    /// Nobody answers, or not with the cluster's state.
-    Failed { wait: Wait, reason: String },
-}
-
-/// What follows from a look.
-#[derive(Debug, Default)]
-pub(crate) struct Learnt {
-    /// Batches that were routed by a layout that is no more.
-    pub(crate) returned: Vec<Batch>,
-    /// Post threads whose request goes to a node that leads no longer.
-    pub(crate) cut: Vec<usize>,
 }
 
 /// All lanes of one worker.
@@ -206,30 +133,10 @@ impl Lanes {
             turns,
             log: log.clone(),
         };
-        let any = lanes.lane(None, lanes.in_flight);
+        let any = Lane::new(None, lanes.in_flight, lanes.workers, &lanes.retry);
         lanes.lanes.push(any);
         lanes.set_any();
         lanes
-    }
-
-    fn lane(&self, shard: Option<String>, most: usize) -> Lane {
-        Lane {
-            shard,
-            nodes: Vec::new(),
-            at: 0,
-            tries: 0,
-            waiting: VecDeque::new(),
-            suspects: Vec::new(),
-            under_way: Vec::new(),
-            most,
-            flow: Flow::new(most.saturating_mul(self.workers)),
-            backoff: Backoff::new(&self.retry),
-            not_before: 0,
-            told_to_wait: false,
-            adds: 0,
-            told: 0,
-            trouble: None,
-        }
     }
 
     /// Any node: the live ones first, and never without the seeds.
@@ -261,10 +168,11 @@ impl Lanes {
     }
 
     /// Whether more should be read: some lane that is well has not enough.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self, now: u64) -> bool {
         let mut lanes = self.lanes.iter();
         !self.halted
             && self.bytes < self.most_bytes
+            && !self.lanes.iter().any(|lane| lane.has_plenty(now))
             && match self.lanes.len() {
                 1 => lanes.any(Lane::wants_more),
                 _ => lanes.skip(1).any(Lane::wants_more),
@@ -585,170 +493,6 @@ impl Lanes {
         Back::Kept
     }
 
-    // --- the cluster ----------------------------------------------------------------------------
-
-    /// When the cluster is to be looked at; `None`: not before something happens.
-    pub(crate) fn next_look(&self, now: u64) -> Option<u64> {
-        if !self.discovers || self.halted {
-            return None;
-        }
-        let Some(looked) = self.looked else { return Some(now) };
-        let soon = looked + LOOKS_APART;
-        if !self.has_work() {
-            return None; // an idle worker sleeps
-        }
-        let ill = |lane: &Lane| match lane.nodes.is_empty() {
-            true => self.busy || lane.has_work(),
-            false => lane.tries > 0 && lane.has_work(),
-        };
-        let unseen = !self.saw && !self.is_blind;
-        let no_shard = self.layout.as_ref().is_some_and(|layout| layout.shards.is_empty());
-        if self.asked || self.must_look || unseen || no_shard || self.lanes.iter().any(ill) {
-            return Some(soon);
-        }
-        let under_way = self.lanes.iter().flat_map(|lane| &lane.under_way);
-        let slow = under_way.map(|one| (one.since + SLOW).max(soon)).min();
-        let alias = self.cluster.as_ref().is_some_and(|c| c.collection.alias);
-        let age = if alias { LOOK_AGAIN_ALIAS } else { LOOK_AGAIN };
-        Some(slow.map_or(looked + age, |slow| slow.min(looked + age)))
-    }
-
-    fn has_work(&self) -> bool {
-        self.busy || !self.plain.is_empty() || self.lanes.iter().any(Lane::has_work)
-    }
-
-    /// The nodes to ask, the likeliest first: who answered `last`, and at the end those that a lane
-    /// has trouble with. A paused node that is asked costs seconds.
-    pub(crate) fn whom_to_ask(&self, last: Option<&str>, now: u64) -> Vec<String> {
-        let mut names: Vec<_> = self.lanes[ANY].nodes.iter().map(|n| n.name.clone()).collect();
-        names.sort_by_key(|name| (self.has_trouble_with(name, now), Some(name.as_str()) != last));
-        names
-    }
-
-    /// Whether a shard's leader is on this node, and has failed or been silent for long.
-    fn has_trouble_with(&self, node: &str, now: u64) -> bool {
-        self.lanes[ANY + 1..].iter().any(|lane| {
-            let slow = |one: &UnderWay| now.saturating_sub(one.since) >= SLOW;
-            let core_on = |name: &str| name.strip_prefix(node).is_some_and(|r| r.starts_with('/'));
-            (lane.tries > 0 || lane.under_way.iter().any(slow))
-                && lane.nodes.iter().any(|leader| core_on(&leader.name))
-        })
-    }
-
-    /// Takes in what a look has shown.
-    pub(crate) fn learn(&mut self, look: Look, now: u64) -> Learnt {
-        self.looked = Some(now);
-        self.asked = false;
-        match look {
-            Look::Seen(cluster) => self.learn_cluster(cluster, now),
-            Look::Blind(reason) => {
-                if !std::mem::replace(&mut self.is_blind, true) {
-                    warn!(self.log, "the cluster's state cannot be read, documents go to any node";
-                        "reason" => reason);
-                }
-                (self.saw, self.must_look) = (false, false);
-                self.trouble_over(ANY, now);
-                Learnt::default()
-            }
-            Look::Failed { .. } if !self.has_work() => {
-                self.saw = false;
-                Learnt::default() // nobody waits, and nobody will look again
-            }
-            Look::Failed { wait, reason } => {
-                self.saw = false;
-                self.cell.last_error().write(&reason);
-                self.cell.set_last_trouble(now);
-                self.tell(ANY, wait.trouble, reason, now);
-                Learnt::default()
-            }
-        }
-    }
-
-    fn learn_cluster(&mut self, cluster: Arc<Cluster>, now: u64) -> Learnt {
-        let mut learnt = Learnt::default();
-        (self.is_blind, self.must_look) = (false, false);
-        if !std::mem::replace(&mut self.saw, true) {
-            self.lanes[ANY].wake(now);
-            if self.lanes[ANY].tries == 0 {
-                self.trouble_over(ANY, now);
-            }
-        }
-        let layout = &cluster.collection.layout;
-        if self.layout.as_ref() != Some(layout) {
-            learnt.returned = self.lay_out(layout.clone(), now);
-        }
-        for (n, leader) in cluster.collection.leaders.iter().enumerate() {
-            let node = leader.as_ref().map(|core| Arc::new(self.forms.leader(core)));
-            let Some(lane) = self.lanes.get_mut(n + 1) else { break };
-            if lane.nodes.first() != node.as_ref() {
-                if node.is_some() {
-                    lane.told_to_wait = false; // another was
-                    lane.wake(now);
-                    lane.backoff.reset();
-                }
-                lane.nodes = node.into_iter().collect();
-            }
-            // At every look: a thread may have been between two requests at the last.
-            if let Some(leader) = lane.nodes.first() {
-                let old = lane.under_way.iter().filter(|one| one.node != *leader);
-                learnt.cut.extend(old.map(|one| one.who));
-            }
-            if lane.nodes.is_empty() && (self.busy || lane.has_work()) {
-                let shard = lane.shard.clone().unwrap_or_default();
-                let reason = format!("{shard} has no leader: see why its nodes are down");
-                self.cell.last_error().write(&reason);
-                self.cell.set_last_trouble(now);
-                self.tell(n + 1, Trouble::Passing, reason, now);
-            } else if let Some(lane) = self.lanes.get_mut(n + 1) {
-                if lane.tries == 0 && !lane.has_work() && lane.trouble.is_some() {
-                    self.trouble_over(n + 1, now);
-                    continue;
-                }
-                // Its leader is up, the cluster says: no long waits.
-                let passes = lane.trouble.as_ref().is_none_or(|t| t.trouble == Trouble::Passing);
-                if !lane.told_to_wait && passes {
-                    lane.not_before = lane.not_before.min(now + TRY_AT_LEAST);
-                }
-            }
-        }
-        self.cluster = Some(cluster);
-        self.set_any();
-        learnt
-    }
-
-    /// Makes the lanes of another layout; gives back what waited in the old ones.
-    fn lay_out(&mut self, layout: Layout, now: u64) -> Vec<Batch> {
-        let old = self.lanes.split_off(1);
-        (0..=old.len()).for_each(|lane| self.turns.set_under_way(lane, 0));
-        let mut returned: Vec<Batch> = Vec::new();
-        for lane in old {
-            returned.extend(lane.waiting);
-            returned.extend(lane.suspects.into_iter().map(|(_, batch)| batch));
-        }
-        // What was anybody's may have a lane now.
-        returned.extend(self.lanes[ANY].waiting.drain(..));
-        returned.extend(self.lanes[ANY].suspects.drain(..).map(|(_, batch)| batch));
-        self.lanes[ANY].under_way.clear();
-        self.lanes[ANY].is_well();
-        let bytes: usize = returned.iter().map(Batch::bytes).sum();
-        self.bytes = self.bytes.saturating_sub(bytes);
-        // One shard in trouble must not take all threads.
-        let most = match layout.shards.len() {
-            0 | 1 => self.in_flight,
-            _ => (self.in_flight - 1).max(1),
-        };
-        for shard in &layout.shards {
-            let lane = self.lane(Some(shard.name.clone()), most);
-            self.lanes.push(lane);
-        }
-        self.number += 1;
-        self.climb = None;
-        self.trouble_over(ANY, now);
-        self.show();
-        self.layout = Some(layout);
-        returned
-    }
-
     // --- what is told ---------------------------------------------------------------------------
 
     /// A trouble of a lane, for the log (once, and again when it lasts) and the status.
@@ -796,78 +540,8 @@ impl Lanes {
     }
 }
 
-impl Lane {
-    fn wants_more(&self) -> bool {
-        // One that is sick has enough with anything; with nothing on it, nobody would see it get well.
-        let is_due = self.tries == 0 || !self.has_work();
-        is_due && !self.nodes.is_empty() && self.waiting.len() < ENOUGH
-    }
-
-    fn has_work(&self) -> bool {
-        !self.waiting.is_empty() || !self.under_way.is_empty() || !self.suspects.is_empty()
-    }
-
-    /// Whether one more of ours may be under way. In trouble it is one at a time, and beside one
-    /// that is stuck there is none.
-    fn may_begin(&self, now: u64) -> bool {
-        let allowed = if self.tries > 0 { 1 } else { self.most };
-        let stuck = self.flow.stuck();
-        self.under_way.len() < allowed
-            && !self.under_way.iter().any(|one| now.saturating_sub(one.since) > stuck)
-    }
-
-    /// Whether one more of all workers' may be under way, and ours is next. If not, it is said that
-    /// we wait. In trouble everybody tries for himself.
-    fn has_turn(&self, index: usize, (level, turns): (usize, &Turns), now: u64) -> bool {
-        if self.tries > 0 || turns.is_overdue(index, now) {
-            return true;
-        }
-        let since = match turns.waits_since(index) {
-            0 => now.max(1),
-            since => since,
-        };
-        let at_once = turns.of_others(index, now) + self.under_way.len();
-        let may =
-            at_once < self.flow.allowed().min(level) && !turns.is_another_first(index, since, now);
-        if !may {
-            turns.set_waits(index, since);
-        }
-        may
-    }
-
-    fn is_well(&mut self) {
-        self.tries = 0;
-        self.not_before = 0;
-        self.told_to_wait = false;
-        self.backoff.reset();
-    }
-
-    fn wake(&mut self, now: u64) {
-        if !self.told_to_wait {
-            self.not_before = now;
-        }
-    }
-
-    fn failed(&mut self, node: &Arc<Node>, wait: &Wait, saw: bool, now: u64) {
-        self.flow.cut(now);
-        self.tries += 1;
-        // The next node's turn, unless another thread has seen to that.
-        if self.nodes.get(self.at % self.nodes.len().max(1)) == Some(node) {
-            self.at = (self.at + 1) % self.nodes.len().max(1);
-        }
-        self.told_to_wait = wait.retry_after.is_some() || wait.overload;
-        // The other nodes first; only then there is a reason to wait.
-        if self.tries as usize % self.nodes.len().max(1) != 0 && !self.told_to_wait {
-            return;
-        }
-        let time = self.backoff.next().max(wait.retry_after.unwrap_or(Duration::ZERO));
-        let mut time = time.as_millis() as u64;
-        if self.shard.is_some() && saw && !self.told_to_wait && wait.trouble == Trouble::Passing {
-            time = time.min(TRY_AT_LEAST);
-        }
-        self.not_before = now + time;
-    }
-}
+#[path = "looks.rs"]
+mod looks;
 
 #[cfg(test)]
 #[path = "lanes_tests.rs"]

@@ -1,7 +1,9 @@
 //! Lanes without threads and clocks: what happens is told them, with its time.
 
+use super::looks::{LOOK_AGAIN_ALIAS, LOOKS_APART, SLOW};
 use super::*;
 use crate::batch::tests::batch;
+use crate::flow::Flow;
 use crate::receipt::NO_COLLECTION;
 use cluster::{Collection, Router, Shard};
 use config::{Config, Retry, Routing};
@@ -81,7 +83,7 @@ fn every_seed_is_tried_before_anything_waits() {
     let mut config = config(&["http://a/solr", "http://b/solr", "http://c/solr"]);
     config.solr.routing = Routing::Any;
     let mut lanes = lanes(&config);
-    assert!(lanes.has_room(), "nothing has to be found out");
+    assert!(lanes.has_room(0), "nothing has to be found out");
     assert_eq!(lanes.next_look(0), None);
     push(&mut lanes, ANY);
     for seed in ["http://a/solr", "http://b/solr", "http://c/solr"] {
@@ -90,7 +92,7 @@ fn every_seed_is_tried_before_anything_waits() {
         lanes.failed(&ticket, 0, Some(batch), &refused(), 0);
     }
     assert!(wakes(&mut lanes, 0).is_some_and(|wake| wake >= 800), "a tenth of the first bound");
-    assert!(lanes.is_backing_off(0) && !lanes.has_room());
+    assert!(lanes.is_backing_off(0) && !lanes.has_room(0));
 }
 
 #[test]
@@ -112,7 +114,7 @@ fn nothing_is_read_before_it_is_known_where_it_goes() {
     assert_eq!(lanes.cell.trouble(), Trouble::Passing);
     assert_eq!(lanes.cell.last_error().read(), "http://a/solr: connection refused");
     lanes.learn(cluster(&[("shard1", "a"), ("shard2", "b")]), 600);
-    assert!(lanes.is_known() && lanes.has_room());
+    assert!(lanes.is_known() && lanes.has_room(0));
     assert_eq!(lanes.cell.trouble(), Trouble::None);
 }
 
@@ -141,7 +143,7 @@ fn each_lane_goes_to_its_leader_and_a_sick_one_stops_nobody() {
     lanes.release(&well, 1, 0);
     assert!(!lanes.is_backing_off(5) || lanes.lanes[2].waiting.is_empty());
     for _ in 0..20 {
-        assert!(lanes.has_room(), "shard2 has not enough");
+        assert!(lanes.has_room(0), "shard2 has not enough");
         push(&mut lanes, 1);
         push(&mut lanes, 2);
         let (batch, ticket) = take(&mut lanes, 1, 5).unwrap();
@@ -149,7 +151,7 @@ fn each_lane_goes_to_its_leader_and_a_sick_one_stops_nobody() {
         lanes.release(&ticket, 1, 0);
     }
     lanes.bytes = lanes.most_bytes;
-    assert!(!lanes.has_room(), "it is bounded");
+    assert!(!lanes.has_room(0), "it is bounded");
 }
 
 #[test]
@@ -261,7 +263,7 @@ fn what_was_routed_by_another_layout_comes_back() {
     let mut old = batch(&["x"]);
     (old.lane, old.layout) = (1, lanes.layout() - 1);
     assert!(matches!(lanes.push(old), Back::Returned(_)));
-    assert!(lanes.has_room());
+    assert!(lanes.has_room(0));
 }
 
 #[test]
@@ -369,7 +371,7 @@ fn rv1_a_lane_that_was_sick_when_halted_gets_work_again() {
     lanes.set_busy(false, 10);
     lanes.set_busy(true, 10_000_000);
     lanes.learn(cluster(&[("shard1", "a")]), 10_000_000);
-    assert!(lanes.has_room(), "for ever without room");
+    assert!(lanes.has_room(0), "for ever without room");
 }
 
 #[test]
@@ -391,7 +393,7 @@ fn rv2_a_suspect_that_is_due_while_the_lane_waits_wakes_nobody() {
 fn rv3_without_any_leader_and_work_it_is_looked_at_soon_and_told() {
     let mut lanes = led(&[("shard1", "")]);
     lanes.set_busy(true, 0);
-    assert!(!lanes.has_room());
+    assert!(!lanes.has_room(0));
     lanes.learn(cluster(&[("shard1", "")]), 10);
     assert_eq!((lanes.next_look(20), lanes.cell.trouble()), (Some(510), Trouble::Passing));
 }
@@ -524,4 +526,21 @@ fn in_trouble_each_worker_tries_for_itself() {
     other.lanes[1].not_before = 0;
     let _hangs = take(&mut one, 0, 5002).unwrap();
     assert!(take(&mut other, 0, 5003).is_some());
+}
+
+#[test]
+fn a_leader_that_is_only_slower_stops_the_reading_one_that_is_sick_does_not() {
+    let mut lanes = led(&[("shard1", "a"), ("shard2", "b")]);
+    let _slow = (push(&mut lanes, 1), take(&mut lanes, 0, 0).unwrap());
+    (0..3).for_each(|_| push(&mut lanes, 1));
+    assert!(lanes.has_room(10), "shard2 wants more");
+    push(&mut lanes, 1);
+    assert!(!lanes.has_room(10));
+    assert!(lanes.has_room(1001), "it hangs");
+    let mut lanes = led(&[("shard1", "a"), ("shard2", "b")]);
+    push(&mut lanes, 1);
+    let (batch, ticket) = take(&mut lanes, 0, 0).unwrap();
+    lanes.failed(&ticket, 0, Some(batch), &refused(), 1);
+    (0..9).for_each(|_| push(&mut lanes, 1));
+    assert!(lanes.has_room(10), "it is in trouble");
 }

@@ -8,7 +8,7 @@
 //! - `desk` the main thread's loop: orders in, reports out
 //! - `share` a share of a delta, open: `lines`, `convert` (on `json`), `sorter` (into `batch`es),
 //!   `window`, `rejects`, `limit`
-//! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a lane for each
+//! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a `lane` for each
 //!   shard's leader, with its `flow` and `backoff`; `climb` finds how many requests at once are worth it
 //! - `post` a post thread: `node`, `wire` (with `secrets`, `tls`), `receipt`
 //! - `scout` a thread that looks who leads
@@ -24,6 +24,7 @@ mod finish;
 mod flow;
 mod hold;
 mod json;
+mod lane;
 mod lanes;
 mod limit;
 mod lines;
@@ -112,6 +113,7 @@ pub fn run(seat: Seat) -> i32 {
         }
     };
     seat.newborn.unblock_signals();
+    sys::memory::give_back_what_is_freed(); // bodies, most of all
     let cell = seat.board.worker(seat.generation, seat.slot as usize);
     cell.take_over();
     cell.set_heartbeat(sys::clock::now_ms());

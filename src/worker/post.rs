@@ -253,12 +253,12 @@ impl Batch {
             Verdict::AtFault { status, message, applied: Some(applied) } => {
                 let at = part.start + applied;
                 self.settle(part.start..at, &Outcome::Confirmed);
-                let outcome = Outcome::Rejected { status, reason: message };
+                let outcome = Outcome::Rejected { status, reason: message.into() };
                 self.settle(at..at + 1, &outcome);
                 self.go_on_with(&[(at + 1, part.end)]);
             }
             Verdict::AtFault { status, message, .. } if single => {
-                self.settle_next(part, &Outcome::Rejected { status, reason: message });
+                self.settle_next(part, &Outcome::Rejected { status, reason: message.into() });
             }
             Verdict::AtFault { message, .. } => {
                 let hint = (self.hints < HINTS).then(|| self.named(part.clone(), &message));
@@ -307,7 +307,7 @@ impl Batch {
         }
         if entry.failures >= TRIES {
             let reason = format!("{} ({TRIES} tries, while others passed)", wait.reason);
-            self.settle_next(n..n + 1, &Outcome::Rejected { status: 500, reason });
+            self.settle_next(n..n + 1, &Outcome::Rejected { status: 500, reason: reason.into() });
             return Step::On;
         }
         if self.comes_again(n) {

@@ -377,7 +377,7 @@ fn a_document_at_which_solr_itself_fails_is_rejected_while_others_pass() {
     }
     assert_eq!(outcomes(&batch), ['+', '-', '+', '+']);
     let Outcome::Rejected { status: 500, reason } = &batch.entries[1].outcome else { panic!() };
-    assert_eq!(reason, "HTTP 500: NullPointerException (5 tries, while others passed)");
+    assert_eq!(&**reason, "HTTP 500: NullPointerException (5 tries, while others passed)");
     assert!(steps.len() < 15, "{steps:?}");
 }
 

@@ -33,13 +33,12 @@ pub(crate) struct Posts {
     /// Batches that were routed by a layout that is no more, before they were taken.
     returned: Vec<Batch>,
     spare: Vec<Batch>,
-    usual: usize,
     serial: u64,
     cell: WorkerCell,
 }
 
 /// Empty batches that are kept for use.
-const SPARE: usize = 3;
+const SPARE: usize = 1;
 
 impl Posts {
     /// Starts the threads. Only after the fork, and with signals blocked: they are the main
@@ -94,7 +93,6 @@ impl Posts {
             }
             Ok(())
         })??;
-        let usual = usize::try_from(config.batch.bytes).unwrap_or(usize::MAX / 2);
         Ok(Posts {
             queue,
             answers,
@@ -104,7 +102,6 @@ impl Posts {
             batches: 0,
             returned: Vec::new(),
             spare: Vec::new(),
-            usual,
             serial: 0,
             cell,
         })
@@ -232,7 +229,7 @@ impl Posts {
     /// Takes a batch back, to be used again.
     pub(crate) fn recycle(&mut self, mut batch: Batch) {
         if self.spare.len() < SPARE {
-            batch.clear(self.usual);
+            batch.clear();
             self.spare.push(batch);
         }
     }

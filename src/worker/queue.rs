@@ -41,7 +41,7 @@ pub(crate) struct Queue {
 impl Queue {
     /// `main` wakes the main thread when it is written to; it is non-blocking.
     pub(crate) fn new(lanes: Lanes, turns: Turns, main: UnixStream) -> Queue {
-        let (room, known) = (lanes.has_room().into(), lanes.is_known().into());
+        let (room, known) = (lanes.has_room(now()).into(), lanes.is_known().into());
         Queue {
             lanes: Mutex::new(lanes),
             work: Condvar::new(),
@@ -91,7 +91,7 @@ impl Queue {
 
     /// Gives the lock back; tells scout and main thread what is new for them.
     fn let_go(&self, lanes: MutexGuard<'_, Lanes>, look: Option<u64>) {
-        let room = lanes.has_room();
+        let room = lanes.has_room(now());
         let had_room = self.room.swap(room, Relaxed);
         self.layout.store(lanes.layout(), Relaxed);
         let known = lanes.is_known();

@@ -4,7 +4,7 @@
 //!
 //! It is bounded, so that memory is, and the work that is repeated after a death.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use scoreboard::Counts;
 
@@ -33,7 +33,17 @@ struct Slot {
     end: u64,
     /// How many commands it has become that are not settled.
     open: u32,
-    done: Option<Done>,
+    done: State,
+}
+
+/// A slot's [`Done`], without the record: tens of thousands of slots are held at a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Doc,
+    Delete,
+    Nothing,
+    Rejected,
 }
 
 /// The outstanding lines of one share.
@@ -42,6 +52,8 @@ pub(crate) struct Window {
     /// The index of the line in front.
     front: u64,
     ring: VecDeque<Slot>,
+    /// The reject records of the lines in the ring, by the line's index.
+    records: BTreeMap<u64, Vec<u8>>,
     /// Bytes of reject records in the ring.
     held: usize,
 }
@@ -58,7 +70,13 @@ pub(crate) struct Passed {
 impl Window {
     /// `of`: how many shares, so that each next line of this share is so many further on.
     pub(crate) fn new(of: u32) -> Window {
-        Window { of: of.max(1).into(), front: 0, ring: VecDeque::new(), held: 0 }
+        Window {
+            of: of.max(1).into(),
+            front: 0,
+            ring: VecDeque::new(),
+            records: BTreeMap::new(),
+            held: 0,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -76,8 +94,22 @@ impl Window {
             0 => self.front = line.index,
             n => debug_assert_eq!(line.index, self.front + n * self.of),
         }
-        self.held += held(done.as_ref());
+        let done = done.map_or(State::Open, |done| self.state(line.index, done));
         self.ring.push_back(Slot { offset: line.offset, end: line.end, open: 1, done });
+    }
+
+    /// What a line's slot says of this; its record is held.
+    fn state(&mut self, line: u64, done: Done) -> State {
+        match done {
+            Done::Doc => State::Doc,
+            Done::Delete => State::Delete,
+            Done::Nothing => State::Nothing,
+            Done::Rejected(record) => {
+                self.held += record.len();
+                self.records.insert(line, record);
+                State::Rejected
+            }
+        }
     }
 
     fn slot(&mut self, line: u64) -> Option<&mut Slot> {
@@ -97,29 +129,29 @@ impl Window {
     pub(crate) fn settle(&mut self, line: u64, done: Done) {
         let Some(slot) = self.slot(line) else { return };
         slot.open = slot.open.saturating_sub(1);
-        let was_rejected = matches!(slot.done, Some(Done::Rejected(_)));
+        let was_rejected = slot.done == State::Rejected;
         if !was_rejected && (slot.open == 0 || matches!(done, Done::Rejected(_))) {
-            let (before, after) = (held(slot.done.as_ref()), held(Some(&done)));
-            slot.done = Some(done);
-            self.held = self.held + after - before;
+            let state = self.state(line, done);
+            self.slot(line).into_iter().for_each(|slot| slot.done = state);
         }
     }
 
     /// Moves the mark as far as it goes; `reject` gets the records that it passes, in order.
     pub(crate) fn advance(&mut self, mut reject: impl FnMut(&[u8])) -> Passed {
         let mut passed = Passed::default();
-        while self.ring.front().is_some_and(|slot| slot.done.is_some()) {
+        while self.ring.front().is_some_and(|slot| slot.done != State::Open) {
             let Some(slot) = self.ring.pop_front() else { break };
             let counts = &mut passed.counts;
             counts.lines += 1;
             counts.bytes_read += slot.end - slot.offset;
-            self.held -= held(slot.done.as_ref());
             match slot.done {
-                Some(Done::Doc) => counts.docs += 1,
-                Some(Done::Delete) => counts.deletes += 1,
-                Some(Done::Nothing) | None => counts.skipped += 1,
-                Some(Done::Rejected(record)) => {
+                State::Doc => counts.docs += 1,
+                State::Delete => counts.deletes += 1,
+                State::Nothing | State::Open => counts.skipped += 1,
+                State::Rejected => {
                     counts.rejected += 1;
+                    let record = self.records.remove(&self.front).unwrap_or_default();
+                    self.held -= record.len();
                     reject(&record);
                 }
             }
@@ -127,13 +159,6 @@ impl Window {
             self.front += self.of;
         }
         passed
-    }
-}
-
-fn held(done: Option<&Done>) -> usize {
-    match done {
-        Some(Done::Rejected(record)) => record.len(),
-        _ => 0,
     }
 }
 

@@ -22,8 +22,10 @@ use crate::secrets::Credentials;
 /// No answer of Solr's is longer, in bytes: not to an update, nor the state of a cluster with ten
 /// thousand replicas.
 const LONGEST_ANSWER: u64 = 64 << 20;
-/// Sent in one write each, if it is not longer.
-const OUTPUT: usize = 1 << 20;
+/// The buffers of a connection, for what is sent and for what comes, in bytes. (Larger ones save
+/// some calls for each MiB, and there are two for each leader and thread.)
+const OUTPUT: usize = 128 << 10;
+const INPUT: usize = 32 << 10;
 /// One connection is kept for each of so many hosts.
 const HOSTS: usize = 64;
 const NAMES_LAST: Duration = Duration::from_secs(60);
@@ -85,6 +87,7 @@ impl Wire {
             .timeout_global(Some(solr.timeout))
             .timeout_connect(Some(solr.connect_timeout))
             .output_buffer_size(OUTPUT)
+            .input_buffer_size(INPUT)
             .max_idle_connections(HOSTS)
             .max_idle_connections_per_host(1)
             .max_idle_age(Duration::from_secs(60))
