@@ -1,8 +1,8 @@
 //! All contenders side by side: each round runs every one of them once, against a collection that is
 //! fresh, empty and warm, so that whatever drifts drifts for all.
 //!
-//! Then the best of SolrJ and the best ceiling meet this program again, round by round, for the
-//! ratios: those of one round were measured within a minute of each other.
+//! Then the best of SolrJ, the best of SolrJ warmed up and the best ceiling meet this program again,
+//! round by round, for the ratios: those of one round were measured within a minute of each other.
 //!
 //! What has settings (SolrJ, pysolr) is tuned first, for each set-up and file, and runs with what
 //! was best. Its memory is that of the smallest heap with which it keeps 95 % of its speed.
@@ -124,10 +124,10 @@ impl Arena<'_> {
         Ok(found)
     }
 
-    /// This program beside the best of SolrJ and the best ceiling, again and again.
+    /// This program beside the best of each kind, again and again.
     fn duels(&self, contenders: &[Contender], runs: &[Record]) -> Result<Vec<Vec<Record>>> {
         let medians = medians(&runs.iter().collect::<Vec<_>>());
-        let rivals = [best(&medians, is_solrj), best(&medians, is_ceiling)];
+        let rivals = [is_solrj, is_warm, is_ceiling].map(|kind| best(&medians, kind));
         let rivals: Vec<String> = rivals.into_iter().flatten().map(|(name, _)| name).collect();
         let mut duellists: Vec<&Contender> = contenders
             .iter()
@@ -275,7 +275,11 @@ pub(crate) fn medians(runs: &[&Record]) -> Vec<Value> {
 }
 
 fn is_solrj(name: &str) -> bool {
-    name.starts_with("solrj")
+    name.starts_with("solrj") && !is_warm(name)
+}
+
+fn is_warm(name: &str) -> bool {
+    name.ends_with("-warm")
 }
 
 fn is_ceiling(name: &str) -> bool {
@@ -304,24 +308,27 @@ fn ratio(name: &str, rate: f64, other: &(String, f64), duels: &[Vec<Record>]) ->
 /// the table.
 fn compare_with_the_best(found: &mut Value, duels: &[Vec<Record>]) {
     let medians = found["medians"].as_array().cloned().unwrap_or_default();
-    let (solrj, ceiling) = (best(&medians, is_solrj), best(&medians, is_ceiling));
+    let (solrj, warm) = (best(&medians, is_solrj), best(&medians, is_warm));
+    let ceiling = best(&medians, is_ceiling);
     println!(
-        " medians{:>44} {:>12} {:>14} {:>14}",
-        "docs/s", "× SolrJ", "× the ceiling", "with receipts"
+        " medians{:>44} {:>12} {:>14} {:>14} {:>14}",
+        "docs/s", "× SolrJ", "× SolrJ, warm", "× the ceiling", "with receipts"
     );
     for median in found["medians"].as_array_mut().into_iter().flatten() {
         let rate = median["docs_per_s"].as_f64();
         let name = median["contender"].as_str().unwrap_or_default().to_owned();
         let to = |other: &Option<(String, f64)>| Some(ratio(&name, rate?, other.as_ref()?, duels));
-        let (to_solrj, to_ceiling) = (to(&solrj), to(&ceiling));
+        let (to_solrj, to_warm, to_ceiling) = (to(&solrj), to(&warm), to(&ceiling));
         median["to_solrj"] = json!(to_solrj);
+        median["to_warm_solrj"] = json!(to_warm);
         median["to_ceiling"] = json!(to_ceiling);
         let show = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
         println!(
-            "  {:<26}{:>24} {:>12} {:>14}",
+            "  {:<26}{:>24} {:>12} {:>14} {:>14}",
             name,
             rate.map_or("-".into(), round),
             show(to_solrj),
+            show(to_warm),
             show(to_ceiling)
         );
     }

@@ -19,7 +19,7 @@ use crate::workshop::{Workshop, log};
 
 /// The memory is looked at so often. (What the kernel keeps is the highest so far, so nothing is
 /// missed but in a process's last moments.)
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Which part of a run counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,8 @@ pub(crate) struct Run {
     pub(crate) cpu_s: f64,
     /// What `meter` has gone up by meanwhile: the servers' processor time.
     pub(crate) server_cpu_s: f64,
-    /// The highest resident memory of each of its processes, added up.
+    /// The highest resident memory of each of its processes, added up; pages that several share
+    /// count once.
     pub(crate) peak_mib: f64,
     /// Why it failed.
     pub(crate) failed: Option<String>,
@@ -142,14 +143,19 @@ fn watch(pid: u32, over: &AtomicBool, patience: Duration) -> (f64, bool) {
     (peaks.values().sum::<f64>() / 1024.0, killed)
 }
 
-/// Notes the highest resident memory so far of a process and its descendants, in KiB.
+/// Notes the highest resident memory so far of a process and its descendants, in KiB, less what
+/// others have of the pages that it shares.
 pub(crate) fn look(pid: u32, peaks: &mut HashMap<u32, f64>) {
     for process in tree(pid) {
-        let Ok(text) = fs::read_to_string(format!("/proc/{process}/status")) else { continue };
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|kib| kib.trim().trim_end_matches("kB").trim().parse().ok());
+        let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}"));
+        let (Ok(status), Ok(maps)) = (read("status"), read("smaps_rollup")) else { continue };
+        let kib = |text: &str, key: &str| -> Option<f64> {
+            let number = text.lines().find_map(|line| line.strip_prefix(key))?;
+            number.trim().trim_end_matches("kB").trim().parse().ok()
+        };
+        let peak = || Some(kib(&status, "VmHWM:")? - (kib(&maps, "Rss:")? - kib(&maps, "Pss:")?));
         let entry = peaks.entry(process).or_insert(0.0);
-        *entry = peak.unwrap_or(0.0f64).max(*entry);
+        *entry = peak().unwrap_or(0.0).max(*entry);
     }
 }
 

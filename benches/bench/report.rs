@@ -82,7 +82,7 @@ fn table(results: &Results) -> Result<String> {
     let _ = writeln!(
         text,
         "Measured on {} cores ({}) with {:.0} GiB, Solr {} on Java {} on the same ones; medians of {} rounds. \
-         In brackets: of SolrJ's best. The ceiling: bodies built before, straight to the leaders, with \
+         In brackets: times the best of SolrJ, as a program and warmed up. The ceiling: bodies built before, straight to the leaders, with \
          receipts. Of two figures the first is that of the packages.\n",
         machine["cores"],
         word(&machine["processor"]),
@@ -121,9 +121,10 @@ fn setup(text: &mut String, packages: &Value, offers: &Value, heaps_p: &Value, h
         lines(offers),
         bytes(offers)
     );
-    let rate = |m: &Value| match m["to_solrj"].as_f64() {
-        Some(ratio) => format!("{} ({ratio:.2})", show(&m["docs_per_s"])),
-        None => show(&m["docs_per_s"]),
+    let rate = |m: &Value| match (m["to_solrj"].as_f64(), m["to_warm_solrj"].as_f64()) {
+        (Some(cold), Some(warm)) => format!("{} ({cold:.2}, {warm:.2})", show(&m["docs_per_s"])),
+        (Some(cold), None) => format!("{} ({cold:.2})", show(&m["docs_per_s"])),
+        (None, _) => show(&m["docs_per_s"]),
     };
     let both = |p: &Value, o: &Value| format!("{} · {}", show(p), show(o));
     let ceilings = (ceiling(packages), ceiling(offers));
