@@ -21,7 +21,7 @@ const PATIENCE: u64 = 2000;
 
 /// For so many milliseconds a worker may go on at a leader while another one waits: to change is not
 /// for nothing.
-const QUANTUM: u64 = 50;
+const QUANTUM: u64 = 200;
 
 /// The words it takes in a worker's cell.
 pub(crate) const WORDS: usize = 2 * LANES + 1;
@@ -205,10 +205,10 @@ mod tests {
         b.set_waits(1, 10_005);
         c.set_waits(1, 10_002);
         assert!(!a.is_another_first(1, 10_007, 10_010), "it may go on for a little");
-        assert!(a.is_another_first(1, 10_060, 10_060));
-        assert!(b.is_another_first(1, b.waits_since(1), 10_060));
-        assert!(!c.is_another_first(1, c.waits_since(1), 10_060));
-        assert!(!a.is_another_first(2, 10_060, 10_060));
+        assert!(a.is_another_first(1, 10_210, 10_210));
+        assert!(b.is_another_first(1, b.waits_since(1), 10_210));
+        assert!(!c.is_another_first(1, c.waits_since(1), 10_210));
+        assert!(!a.is_another_first(2, 10_210, 10_210));
         assert!(!c.is_overdue(1, 12_001) && c.is_overdue(1, 12_002));
         assert!(!a.is_another_first(1, 12_500, 12_500), "they will not come any more");
     }

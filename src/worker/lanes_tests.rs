@@ -503,10 +503,10 @@ fn who_has_waited_for_a_while_is_next() {
     let (_, ticket) = take(&mut one, 0, 5000).unwrap();
     assert!(matches!(other.take(0, 5001), Take::Turn(None)));
     let rung = other.turns.rung();
-    one.release(&ticket, 0, 5100);
+    one.release(&ticket, 0, 5300);
     assert_eq!(other.turns.rung(), rung + 1);
-    assert!(matches!(one.take(0, 5100), Take::Turn(None)));
-    assert!(take(&mut other, 0, 5101).is_some());
+    assert!(matches!(one.take(0, 5300), Take::Turn(None)));
+    assert!(take(&mut other, 0, 5301).is_some());
 }
 
 #[test]
