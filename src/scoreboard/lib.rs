@@ -13,7 +13,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub use latch::{Latch, Text};
-pub use turns::{Posted, Turns};
+pub use turns::{LANES, Posted, Turns};
 
 /// Workers in a generation, at most.
 pub const SLOTS: usize = 256;
@@ -502,7 +502,7 @@ impl WorkerCell {
         self.set_trouble(Trouble::None);
         self.last_error().repair();
         self.posters().for_each(|poster| poster.set_request_since(0));
-        self.turns().iter().for_each(|word| word.store(0, Relaxed));
+        Turns::take_over(self);
     }
 }
 

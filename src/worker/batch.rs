@@ -13,6 +13,9 @@ use crate::convert::{Body, Converted};
 /// An empty batch keeps so many bytes for its next body: more is quickly had from the system again.
 const ROOM: usize = 256 << 10;
 
+/// How an add begins.
+const ADD: &[u8] = br#""add":{"doc":"#;
+
 /// What a command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -135,6 +138,11 @@ impl Batch {
         self.body.len()
     }
 
+    /// The bytes it holds, with those of lines that do not stand in the body.
+    pub(crate) fn held(&self) -> usize {
+        self.body.len() + self.aside.len()
+    }
+
     /// Takes a document or a delete that was made of `original`. Answers false, and takes nothing,
     /// for what is neither.
     pub(crate) fn push(
@@ -193,15 +201,13 @@ impl Batch {
         };
         match converted {
             Converted::Doc { body: Body::Line, .. } => {
-                self.body.extend_from_slice(br#""add":{"doc":"#);
+                self.body.extend_from_slice(ADD);
                 let begin = self.body.len();
                 self.body.extend_from_slice(original);
                 self.body.push(b'}');
                 Source::Body(Span::of(begin..self.body.len() - 1))
             }
-            Converted::Doc { body: Body::Made(made), .. } => {
-                aside(&mut self.body, br#""add":{"doc":"#, made, b"}")
-            }
+            Converted::Doc { body: Body::Made(made), .. } => aside(&mut self.body, ADD, made, b"}"),
             Converted::Delete { body, .. } => aside(&mut self.body, br#""delete":"#, body, b""),
             Converted::Nothing | Converted::Reject { .. } => unreachable!("they are no command"),
         }
@@ -223,6 +229,12 @@ impl Batch {
             Source::Body(span) => &self.body[span.range()],
             Source::Aside(span) => &self.aside[span.range()],
         }
+    }
+
+    /// The document of an add, as it is sent.
+    pub(crate) fn document(&self, entry: usize) -> &[u8] {
+        let command = &self.body[self.entries[entry].command.range()];
+        command.strip_prefix(ADD).and_then(|doc| doc.strip_suffix(b"}")).unwrap_or(command)
     }
 
     /// How many commands are not settled.
@@ -322,6 +334,8 @@ pub(crate) mod tests {
         assert_eq!(batch.opened, 17);
         assert_eq!([batch.id(0), batch.id(1), batch.id(2)], ["a", "b", "c"]);
         assert_eq!(batch.original(0), br#" {"id":"a"}"#);
+        assert_eq!(batch.document(0), br#" {"id":"a"}"#);
+        assert_eq!(batch.document(2), br#"{"id":"c"}"#);
         assert_eq!(batch.original(1), original);
         assert_eq!(batch.original(2), br#"{"sku":"c"}"#);
         assert_eq!(batch.entries[1].kind, Kind::Delete);

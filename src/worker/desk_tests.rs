@@ -221,6 +221,22 @@ fn a_batch_larger_than_the_window_does_not_wait_for_itself() {
 }
 
 #[test]
+fn blanks_around_short_commands_do_not_fill_the_memory() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.batch.bytes = 10_000;
+    config.batch.delay = Duration::from_secs(600);
+    let office = Office::new(config);
+    let blanks = " ".repeat(9_000);
+    office.delta("x.jsonl", lines(50, |i| format!(r#"{blanks}{{"delete":{{"id":"d{i}"}}}}"#)));
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    worker.done(0);
+    assert_eq!(solr.lock().requests.len(), 10, "five lines are four times batch.bytes");
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
 fn lines_that_become_nothing_do_not_hold_each_other_up() {
     let office = Office::new(config(&[&nobody()]));
     office.delta("x.jsonl", "\n".repeat(5 * 65_536));

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use scoreboard::{Trouble, Turns};
 
@@ -42,8 +41,6 @@ pub(crate) struct Lane {
     pub(crate) not_before: u64,
     /// It was told to slow down: nothing shortens that.
     pub(crate) told_to_wait: bool,
-    /// How often it has taken documents.
-    pub(crate) adds: u64,
     /// When the log was last told of a trouble; 0: never.
     pub(crate) told: u64,
     pub(crate) trouble: Option<Standing>,
@@ -89,7 +86,6 @@ impl Lane {
             backoff: Backoff::new(retry),
             not_before: 0,
             told_to_wait: false,
-            adds: 0,
             told: 0,
             trouble: None,
         }
@@ -126,20 +122,26 @@ impl Lane {
     /// Whether one more of all workers' may be under way, and ours is next. If not, it is said that
     /// we wait. In trouble everybody tries for himself.
     pub(crate) fn has_turn(&self, index: usize, (level, turns): (usize, &Turns), now: u64) -> bool {
-        if self.tries > 0 || turns.is_overdue(index, now) {
+        let tries = self.tries > 0 && !self.told_to_wait;
+        if tries || turns.is_overdue(index, now) {
             return true;
         }
         let since = match turns.waits_since(index) {
             0 => now.max(1),
             since => since,
         };
-        let at_once = turns.of_others(index, now) + self.under_way.len();
+        let at_once = turns.of_others(index, self.flow.stuck(), now) + self.under_way.len();
         let may =
             at_once < self.flow.allowed().min(level) && !turns.is_another_first(index, since, now);
         if !may {
             turns.set_waits(index, since);
         }
         may
+    }
+
+    /// Since when its oldest request is under way; 0: there is none.
+    pub(crate) fn begun(&self) -> u64 {
+        self.under_way.iter().map(|one| one.since).min().unwrap_or(0)
     }
 
     pub(crate) fn is_well(&mut self) {
@@ -167,7 +169,11 @@ impl Lane {
         if self.tries as usize % self.nodes.len().max(1) != 0 && !self.told_to_wait {
             return;
         }
-        let time = self.backoff.next().max(wait.retry_after.unwrap_or(Duration::ZERO));
+        let mut time = self.backoff.next();
+        if let Some(told) = wait.retry_after {
+            // Not sooner; and not all workers in the same moment.
+            time = time.max(told + time.min(told / 4));
+        }
         let mut time = time.as_millis() as u64;
         if self.shard.is_some() && saw && !self.told_to_wait && wait.trouble == Trouble::Passing {
             time = time.min(TRY_AT_LEAST);

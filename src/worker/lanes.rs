@@ -5,7 +5,7 @@
 //! No thread, no clock, no socket here: what happened goes in with its time, what to do comes out.
 //! [`crate::queue`] has the lock around it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ pub(crate) struct Lanes {
     retry: config::Retry,
     lanes: Vec<Lane>,
     plain: VecDeque<Request>,
+    /// The post threads that have a ticket, of whatever layout.
+    on_it: BTreeSet<usize>,
     next: usize,
     bytes: usize,
     layout: Option<Layout>,
@@ -117,6 +119,7 @@ impl Lanes {
             retry: config.retry,
             lanes: Vec::new(),
             plain: VecDeque::new(),
+            on_it: BTreeSet::new(),
             next: 0,
             bytes: 0,
             layout: None,
@@ -218,7 +221,7 @@ impl Lanes {
         if batch.layout != self.number || batch.lane >= self.lanes.len() {
             return Back::Returned(batch);
         }
-        self.bytes += batch.bytes();
+        self.bytes += batch.held();
         self.lanes[batch.lane].waiting.push_back(batch);
         Back::Kept
     }
@@ -227,8 +230,9 @@ impl Lanes {
         self.plain.push_back(request);
     }
 
-    pub(crate) fn halt(&mut self, halted: bool) {
+    pub(crate) fn halt(&mut self, halted: bool, now: u64) {
         self.halted = halted;
+        self.turns.leave_every_line(now);
     }
 
     pub(crate) fn is_halted(&self) -> bool {
@@ -284,26 +288,23 @@ impl Lanes {
             let index = (self.next + n) % count;
             let lane = &mut self.lanes[index];
             let due = lane.suspects.iter().position(|(at, _)| *at <= now);
-            if lane.nodes.is_empty() || (lane.waiting.is_empty() && lane.suspects.is_empty()) {
-                continue; // a look at the cluster will tell
-            }
             lane.suspects.iter().map(|(at, _)| *at).filter(|at| *at > now).for_each(&mut later);
-            if due.is_none() && lane.waiting.is_empty() {
+            // Without nodes a look at the cluster will tell, and who is under way comes back.
+            let has_work = due.is_some() || !lane.waiting.is_empty();
+            let may_begin = has_work && !lane.nodes.is_empty() && lane.may_begin(now);
+            let not_before = rate.unwrap_or(0).max(lane.not_before);
+            if !may_begin || not_before > now {
+                // (With more lanes than are told apart, it would be another's place in line.)
+                if count <= scoreboard::LANES {
+                    self.turns.leave_line(index, now);
+                }
+                if may_begin {
+                    later(not_before);
+                }
                 continue;
-            }
-            if lane.not_before > now {
-                later(lane.not_before);
-                continue;
-            }
-            if !lane.may_begin(now) {
-                continue; // who is on it comes back
             }
             if !lane.has_turn(index, (level, &self.turns), now) {
                 others_turn = true;
-                continue;
-            }
-            if let Some(at) = rate {
-                later(at);
                 continue;
             }
             let batch = match due {
@@ -311,10 +312,9 @@ impl Lanes {
                 None => lane.waiting.pop_front(),
             };
             let Some(batch) = batch else { continue };
-            self.bytes = self.bytes.saturating_sub(batch.bytes());
+            self.bytes = self.bytes.saturating_sub(batch.held());
             self.rate.spend(batch.open());
             self.next = (index + 1) % count;
-            self.turns.has_begun(index, now);
             return Take::Batch(batch, self.ticket(index, who, now));
         }
         if others_turn { Take::Turn(wake) } else { Take::Nothing(wake) }
@@ -327,7 +327,7 @@ impl Lanes {
         let suspects = self.lanes.iter_mut().find_map(|l| l.suspects.pop().map(|(_, b)| b));
         match suspects.or_else(|| self.lanes.iter_mut().find_map(|l| l.waiting.pop_front())) {
             Some(batch) => {
-                self.bytes = self.bytes.saturating_sub(batch.bytes());
+                self.bytes = self.bytes.saturating_sub(batch.held());
                 Take::Batch(batch, self.ticket(ANY, who, 0))
             }
             None => Take::Nothing(None),
@@ -336,12 +336,14 @@ impl Lanes {
 
     fn ticket(&mut self, lane: usize, who: usize, now: u64) -> Ticket {
         let layout = self.number;
-        let others = self.turns.of_others(lane, now);
         let at = &mut self.lanes[lane];
+        let others = self.turns.of_others(lane, at.flow.stuck(), now);
         let node = Arc::clone(&at.nodes[at.at % at.nodes.len()]);
         let at_once = others + at.under_way.len() + 1;
         at.under_way.push(UnderWay { who, since: now, node: Arc::clone(&node), at_once });
-        self.turns.set_under_way(lane, at.under_way.len());
+        self.turns.set_under_way(lane, at.under_way.len(), at.begun());
+        self.on_it.insert(who);
+        self.turns.has_begun(lane, self.on_it.len() >= self.in_flight, now);
         Ticket { lane, layout, node }
     }
 
@@ -367,10 +369,13 @@ impl Lanes {
         if let Some(at_once) = at_once.filter(|_| whole) {
             lane.flow.worked(took, at_once >= lane.flow.allowed(), now);
         }
-        if docs > 0 {
-            lane.adds += 1;
-        }
         lane.under_way.iter_mut().filter(|one| one.who == who).for_each(|one| one.since = now);
+        let (count, begun) = (lane.under_way.len(), lane.begun());
+        self.turns.set_under_way(ticket.lane, count, begun);
+        if docs > 0 {
+            self.turns.has_added(&ticket.node.name);
+        }
+        let Some(lane) = self.at(ticket) else { return };
         if lane.told_to_wait && lane.not_before > now {
             return; // it was sent before the lane was told to slow down
         }
@@ -411,10 +416,12 @@ impl Lanes {
 
     /// The thread is done with the ticket.
     pub(crate) fn release(&mut self, ticket: &Ticket, who: usize, now: u64) {
+        self.on_it.remove(&who);
         if let Some(lane) = self.at(ticket) {
             lane.under_way.retain(|one| one.who != who);
             let (left, has_more) = (lane.under_way.len(), !lane.waiting.is_empty());
-            self.turns.set_under_way(ticket.lane, left);
+            let begun = lane.begun();
+            self.turns.set_under_way(ticket.lane, left, begun);
             self.turns.pass_on(ticket.lane, has_more, now);
         }
     }
@@ -475,16 +482,16 @@ impl Lanes {
         self.put_back(ticket, batch, Some(now + APART))
     }
 
-    /// How often the ticket's lane has taken documents.
-    pub(crate) fn adds(&mut self, ticket: &Ticket) -> u64 {
-        self.at(ticket).map_or(0, |lane| lane.adds)
+    /// How often the ticket's node has taken documents, of any worker.
+    pub(crate) fn adds(&self, ticket: &Ticket) -> u64 {
+        self.turns.adds(&ticket.node.name)
     }
 
     fn put_back(&mut self, ticket: &Ticket, batch: Batch, due: Option<u64>) -> Back {
         if self.halted || self.at(ticket).is_none() {
             return Back::Returned(batch);
         }
-        self.bytes += batch.bytes();
+        self.bytes += batch.held();
         let lane = &mut self.lanes[ticket.lane];
         match due {
             Some(due) => lane.suspects.push((due, batch)),

@@ -275,7 +275,7 @@ fn halted_everything_is_handed_back_and_nothing_waits() {
     let Take::Plain(_, ticket) = lanes.take(0, 0) else { panic!() };
     lanes.failed(&ticket, 0, None, &refused(), 0);
     lanes.again(Request::Commit);
-    lanes.halt(true);
+    lanes.halt(true, 0);
     assert!(matches!(lanes.take(0, 1), Take::Plain(Request::Commit, _)));
     assert!(take(&mut lanes, 0, 1).is_some() && take(&mut lanes, 0, 1).is_some());
     assert_eq!((wakes(&mut lanes, 1), lanes.bytes), (None, 0));
@@ -364,10 +364,10 @@ fn rv1_a_lane_that_was_sick_when_halted_gets_work_again() {
     push(&mut lanes, 1);
     let (batch, t) = take(&mut lanes, 0, 0).unwrap();
     lanes.failed(&t, 0, Some(batch), &refused(), 0);
-    lanes.halt(true);
+    lanes.halt(true, 0);
     let (_, t) = take(&mut lanes, 0, 0).unwrap();
     lanes.release(&t, 0, 0);
-    lanes.halt(false);
+    lanes.halt(false, 0);
     lanes.set_busy(false, 10);
     lanes.set_busy(true, 10_000_000);
     lanes.learn(cluster(&[("shard1", "a")]), 10_000_000);
@@ -543,4 +543,87 @@ fn a_leader_that_is_only_slower_stops_the_reading_one_that_is_sick_does_not() {
     lanes.failed(&ticket, 0, Some(batch), &refused(), 1);
     (0..9).for_each(|_| push(&mut lanes, 1));
     assert!(lanes.has_room(10), "it is in trouble");
+}
+
+#[test]
+fn a_request_of_another_worker_that_hangs_keeps_nobody_from_the_leader() {
+    let [mut one, mut other] = two_workers();
+    let _hangs = take(&mut one, 0, 5000).unwrap();
+    (0..5).for_each(|_| push(&mut other, 1));
+    one.turns.cell().set_heartbeat(7000);
+    for now in [7001, 7010, 7020] {
+        let (_, ticket) = take(&mut other, 0, now).unwrap();
+        other.release(&ticket, 0, now + 5);
+    }
+}
+
+#[test]
+fn who_is_halted_stands_in_nobody_s_way() {
+    let [mut one, mut other] = two_workers();
+    let (_, ticket) = take(&mut one, 0, 5000).unwrap();
+    assert!(take(&mut other, 0, 5001).is_none());
+    other.halt(true, 5002);
+    one.release(&ticket, 0, 5300);
+    assert!(take(&mut one, 0, 5300).is_some());
+}
+
+#[test]
+fn who_may_not_send_yet_does_not_stand_in_line() {
+    let [mut one, mut other] = two_workers();
+    other.rate = Rate::new(10, 1, 5000);
+    other.rate.spend(10);
+    let (_, ticket) = take(&mut one, 0, 5000).unwrap();
+    assert_eq!(wakes(&mut other, 5001), Some(6000));
+    one.release(&ticket, 0, 5300);
+    assert!(take(&mut one, 0, 5300).is_some());
+}
+
+#[test]
+fn a_thread_that_is_in_line_stays_there_when_another_begins_elsewhere() {
+    let [mut one, mut other] = two_workers();
+    let _busy = take(&mut one, 0, 5000).unwrap();
+    assert!(take(&mut other, 0, 5001).is_none());
+    push(&mut other, 2);
+    assert!(take(&mut other, 1, 5002).is_some());
+    assert_eq!(other.turns.waits_since(1), 5001);
+}
+
+#[test]
+fn others_pass_also_when_it_is_another_worker_s_documents() {
+    let [mut one, mut other] = two_workers();
+    let (_, ticket) = take(&mut one, 0, 5000).unwrap();
+    let before = other.adds(&ticket);
+    one.worked(&ticket, 0, Duration::from_millis(5), (1, 9), 5005);
+    one.release(&ticket, 0, 5005);
+    assert_eq!(other.adds(&ticket), before + 1);
+    assert!(take(&mut other, 0, 5006).is_some());
+}
+
+#[test]
+fn workers_that_were_told_to_come_later_do_not_come_in_the_same_moment() {
+    let wakes: std::collections::BTreeSet<u64> = (0..8)
+        .map(|_| {
+            let mut lanes = led(&[("shard1", "a")]);
+            push(&mut lanes, 1);
+            let (batch, ticket) = take(&mut lanes, 0, 0).unwrap();
+            let told = Wait { retry_after: Some(Duration::from_secs(20)), ..refused() };
+            lanes.failed(&ticket, 0, Some(batch), &told, 0);
+            wakes(&mut lanes, 1).unwrap()
+        })
+        .collect();
+    assert!(wakes.len() > 1 && wakes.iter().all(|at| (20_000..=25_000).contains(at)), "{wakes:?}");
+}
+
+#[test]
+fn a_thread_on_an_old_layout_s_request_is_not_free() {
+    let [mut one, mut other] = two_workers();
+    other.in_flight = 2;
+    let _old = take(&mut other, 0, 4000).unwrap();
+    other.learn(cluster(&[("shard1", "a"), ("shard2", "b"), ("shard3", "b")]), 4001);
+    let _busy = take(&mut one, 0, 5000).unwrap();
+    push(&mut other, 1);
+    assert!(take(&mut other, 1, 5001).is_none());
+    push(&mut other, 2);
+    assert!(take(&mut other, 1, 5002).is_some());
+    assert_eq!(other.turns.waits_since(1), 0, "nobody is left to wait");
 }

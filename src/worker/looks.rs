@@ -173,7 +173,8 @@ impl Lanes {
     /// Makes the lanes of another layout; gives back what waited in the old ones.
     fn lay_out(&mut self, layout: Layout, now: u64) -> Vec<Batch> {
         let old = self.lanes.split_off(1);
-        (0..=old.len()).for_each(|lane| self.turns.set_under_way(lane, 0));
+        (0..=old.len()).for_each(|lane| self.turns.set_under_way(lane, 0, 0));
+        self.turns.leave_every_line(now);
         let mut returned: Vec<Batch> = Vec::new();
         for lane in old {
             returned.extend(lane.waiting);
@@ -184,7 +185,7 @@ impl Lanes {
         returned.extend(self.lanes[ANY].suspects.drain(..).map(|(_, batch)| batch));
         self.lanes[ANY].under_way.clear();
         self.lanes[ANY].is_well();
-        let bytes: usize = returned.iter().map(Batch::bytes).sum();
+        let bytes: usize = returned.iter().map(Batch::held).sum();
         self.bytes = self.bytes.saturating_sub(bytes);
         // One shard in trouble must not take all threads.
         let most = match layout.shards.len() {

@@ -125,10 +125,14 @@ impl Poster {
             }
             let begin = Instant::now();
             let verdict = self.post_part(&mut batch, part.clone(), &ticket.node);
+            let failed = matches!(verdict, Verdict::Wait { .. });
             let others = self.queue.adds(ticket);
             match batch.apply(verdict, part.clone(), &ticket.node, others) {
                 Step::On => {
                     let taken = batch.entries[part.clone()].iter().any(Entry::is_confirmed);
+                    if failed && !taken {
+                        continue;
+                    }
                     let docs = if taken { part.len() } else { 0 };
                     let size = (docs, batch.bytes() * docs / batch.len().max(1));
                     self.queue.worked(ticket, self.who, begin.elapsed(), size);
@@ -275,6 +279,9 @@ impl Batch {
                     let at = part.start + applied.min(part.len());
                     self.settle(part.start..at, &Outcome::Confirmed);
                     self.go_on_with(&[(at, part.end)]);
+                    if at == part.end && !self.parts.is_empty() {
+                        return Step::Wait(wait); // what comes next was not sent: it is blameless
+                    }
                 }
                 return self.apply_wait(wait, suspect, others);
             }
@@ -360,15 +367,10 @@ impl Batch {
 
     /// A document that Solr has confirmed and that changes nothing when it is sent again.
     fn witness(&self) -> Option<usize> {
-        let changes = |n: usize| {
-            let line = self.original(n);
-            ["inc", "add", "remove", "_version_"]
-                .iter()
-                .any(|word| memchr::memmem::find(line, word.as_bytes()).is_some())
-        };
         (0..self.len()).find(|n| {
             let entry = &self.entries[*n];
-            entry.is_confirmed() && entry.kind == Kind::Add && !changes(*n) && !self.comes_again(*n)
+            let is_whole = || !may_count_twice(self.document(*n));
+            entry.is_confirmed() && entry.kind == Kind::Add && is_whole() && !self.comes_again(*n)
         })
     }
 
@@ -378,6 +380,18 @@ impl Batch {
         let first = named.next()?;
         named.next().is_none().then_some(first)
     }
+}
+
+/// Whether a document may hold what does another thing the second time: a member (or a value) of
+/// such a name, or one that is spelled with escapes where letters would do.
+fn may_count_twice(line: &[u8]) -> bool {
+    let names = ["inc", "add", "add-distinct", "remove", "removeregex", "_version_"];
+    let has = |name: &str| {
+        memchr::memmem::find_iter(line, name.as_bytes())
+            .any(|at| at > 0 && line[at - 1] == b'"' && line.get(at + name.len()) == Some(&b'"'))
+    };
+    let mut escapes = memchr::memmem::find_iter(line, br"\u00");
+    names.into_iter().any(has) || escapes.any(|at| matches!(line.get(at + 4), Some(b'2'..=b'7')))
 }
 
 #[cfg(test)]

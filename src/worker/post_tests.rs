@@ -465,3 +465,35 @@ fn rv13_suspects_keep_their_order() {
     batch.parts.extend(batch.suspects.drain(..).rev().map(|n| n..n + 1));
     assert_eq!(batch.parts.last(), Some(&(0..1)));
 }
+
+#[test]
+fn what_was_not_sent_has_not_failed() {
+    let mut batch = batch(2, &[]);
+    batch.parts = vec![1..2, 0..1];
+    // Solr has taken all that it was sent, and failed afterwards.
+    let wait = Verdict::Wait { wait: Wait::passing("500"), applied: 1, suspect: true };
+    assert!(matches!(batch.apply(wait, 0..1, &leader(), 0), Step::Wait(_)));
+    assert_eq!((outcomes(&batch), batch.parts.last()), (vec!['+', '?'], Some(&(1..2))));
+    assert_eq!(batch.entries[1].failures, 0);
+}
+
+#[test]
+fn a_document_that_may_count_twice_is_no_witness_and_a_word_in_a_text_is_no_operation() {
+    for line in [
+        r#"{"id":"a","stock_i":{"inc":1}}"#,
+        r#"{"id":"a","tag_ss":{"add":["x"]}}"#,
+        r#"{"id":"a","tag_ss":{"add-distinct" : "x"}}"#,
+        r#"{"id":"a","tag_ss":{"removeregex":"x"}}"#,
+        r#"{"id":"a","_version_":1}"#,
+        r#"{"id":"a","stock_i":{"\u0069nc":1}}"#,
+        r#"{"id":"a","_versio\u006E_":1}"#,
+    ] {
+        assert!(may_count_twice(line.as_bytes()), "{line}");
+    }
+    for line in [
+        r#"{"id":"a","address":"since 1990, incl. VAT","added_at":1,"x_version_y":"removed"}"#,
+        r#"{"id":"a","name":"\u00fc\u0000\u001f\n"}"#,
+    ] {
+        assert!(!may_count_twice(line.as_bytes()), "{line}");
+    }
+}

@@ -152,12 +152,12 @@ impl Queue {
 
     /// From now on nothing more is sent and nothing waited for: all comes back as it is.
     pub(crate) fn halt(&self) {
-        self.change_work(|lanes| lanes.halt(true));
+        self.change_work(|lanes| lanes.halt(true, now()));
     }
 
     /// Takes [`Queue::halt`] back.
     pub(crate) fn go_on(&self) {
-        self.change_work(|lanes| lanes.halt(false));
+        self.change_work(|lanes| lanes.halt(false, now()));
     }
 
     pub(crate) fn is_halted(&self) -> bool {

@@ -288,9 +288,11 @@ impl Share {
     /// Sorts what of a batch is not settled once more, by the layout of now.
     fn sort_again(&mut self, batch: &Batch, shop: &Shop, posts: &mut Posts, now: u64) {
         let mut not_yet = Vec::new();
+        // All of them before the first is added: it may stand in several batches then.
+        let open = |n: &usize| batch.entries[*n].outcome == Outcome::Open;
+        (0..batch.len()).filter(open).for_each(|n| self.sorter.free_one(batch, n));
         for (n, entry) in batch.entries.iter().enumerate() {
             if entry.outcome == Outcome::Open {
-                self.sorter.free_one(batch, n);
                 let place = Place { index: entry.line, offset: entry.offset, end: 0 };
                 let line = batch.original(n);
                 let converted = shop.converter.convert(line, self.sorter.router_field());

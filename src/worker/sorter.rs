@@ -14,6 +14,9 @@ use crate::lanes::ANY;
 use crate::lines::Place;
 use crate::posts::Posts;
 
+/// A batch holds so many times `batch.bytes` at most (and one line) of what it was made of.
+const ASIDE: u64 = 4;
+
 /// The open batches of a share, one for each lane.
 pub(crate) struct Sorter {
     layout: u64,
@@ -219,7 +222,9 @@ impl Sorter {
         batch.push((place.index, place.offset), line, converted, now);
         batch.entries.last_mut().into_iter().for_each(|entry| entry.key = key);
         let serial = batch.serial;
-        if batch.len() >= self.limits.docs as usize || batch.bytes() as u64 >= self.limits.bytes {
+        let (bytes, held) = (batch.bytes() as u64, batch.held() as u64);
+        let is_full = bytes >= self.limits.bytes || held / ASIDE >= self.limits.bytes;
+        if batch.len() >= self.limits.docs as usize || is_full {
             self.send(lane, posts);
         }
         serial
