@@ -42,8 +42,8 @@ solr-tests: ## the tests with a real SolrCloud, which they share
 	  cargo test --workspace --locked --features solr-updater/solr --test solr
 
 # QUICK=1: one round, little data. ROUNDS=n. ONLY=null,peers,workers,shards,latency,files or report.
-# CONTENDERS=ours,raw: of the peers those named so. Only a run without any but ROUNDS writes README.
-bench: all ## this program beside SolrJ, pysolr, curl, bin/solr post: an hour, and README's table
+# CONTENDERS=ours,raw: of the peers those named so. With QUICK or CONTENDERS README is left alone.
+bench: all ## this program beside SolrJ, pysolr, curl, bin/solr post: two hours, and README's table
 	@tests/setup bench
 	@$(BUILT)/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(CONTENDERS),--contenders $(CONTENDERS))

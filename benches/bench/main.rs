@@ -55,8 +55,8 @@ fn run(options: &Options) -> Result<()> {
         command.env("SOLRCLOUD_HEAP", cluster::HEAP).env("SOLRCLOUD_TTL", "28800");
         return Err(command.exec().into());
     }
-    let mut results = Results::new(options, workshop.results(options.is_complete()));
-    results.set("machine", workshop::machine());
+    let path = workshop.results(options.is_whole());
+    let mut results = Results::begin(options, path, workshop::machine());
     for part in options.parts() {
         println!("\n=== {}", part.title());
         let found = match part {
@@ -72,8 +72,16 @@ fn run(options: &Options) -> Result<()> {
         results.save()?;
     }
     println!("\nAll of it: {}", results.path().display());
-    match options.is_complete() {
-        true => report::write(&workshop, &results),
-        false => Ok(()),
+    let missing = report::missing(&results);
+    if options.is_whole() && missing.is_empty() {
+        return report::write(&workshop, &results);
     }
+    println!(
+        "README stays as it is{}",
+        match options.is_whole() {
+            true => format!(": not measured yet: {}", missing.join(", ")),
+            false => String::new(),
+        }
+    );
+    Ok(())
 }

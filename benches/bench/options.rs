@@ -9,13 +9,13 @@ usage: bench [--quick] [--rounds N] [--only PART]... [--contenders NAME[,NAME]..
 
   --quick       one round, little data, no tuning; README is left alone
   --rounds N    how often each contender runs (3)
-  --only PART   null, peers, workers, shards, latency, files; or report: README's table and the
-                plot once more, from what was measured by a complete run
+  --only PART   null, peers, workers, shards, latency, files: what was measured before of the
+                others stays; or report: README's table and the plot once more, from that
   --contenders  of part peers, those whose name has one of these in it
   --cluster DIR where the SolrCloud lives (target/bench/solrcloud)";
 
 /// What to do.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
@@ -46,6 +46,8 @@ pub(crate) enum Part {
 impl Part {
     const MEASURED: [Part; 6] =
         [Part::Null, Part::Peers, Part::Workers, Part::Shards, Part::Latency, Part::Files];
+    /// Those without which README says nothing.
+    pub(crate) const NEEDED: [Part; 4] = [Part::Null, Part::Peers, Part::Latency, Part::Files];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -117,9 +119,9 @@ impl Options {
         Part::MEASURED.into_iter().filter(|part| self.only.is_empty() || self.only.contains(part))
     }
 
-    /// Whether a run with these may speak in README.
-    pub(crate) fn is_complete(&self) -> bool {
-        !self.quick && self.only.is_empty() && self.contenders.is_empty()
+    /// Whether what a run with these measures may stand in README.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.quick && self.contenders.is_empty()
     }
 }
 
@@ -132,10 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_run_with_all_the_data_may_speak_in_readme() {
-        assert!(parse("--rounds 5").unwrap().is_complete());
-        for less in ["--quick", "--only null", "--contenders ours"] {
-            assert!(!parse(less).unwrap().is_complete(), "{less}");
+    fn only_all_the_data_and_all_contenders_may_speak_in_readme() {
+        for whole in ["--rounds 5", "--only null"] {
+            assert!(parse(whole).unwrap().is_whole(), "{whole}");
+        }
+        for less in ["--quick", "--contenders ours"] {
+            assert!(!parse(less).unwrap().is_whole(), "{less}");
         }
         assert!(parse("--only nil").is_none());
         assert!(parse("--rounds 0").is_none());

@@ -1,5 +1,5 @@
-//! What README says: a table between two comments, and the plot. Nothing is in them that a complete
-//! run has not measured.
+//! What README says: a table between two comments, and the plot. Nothing is in them that was
+//! not measured, with all the data.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,6 +7,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::Result;
+use crate::options::Part;
 use crate::plot::{self, Bar, Kind};
 use crate::results::{Results, round, thousands};
 use crate::workshop::Workshop;
@@ -28,8 +29,9 @@ const SHOWN: [(&str, &str); 9] = [
 ];
 
 pub(crate) fn write(workshop: &Workshop, results: &Results) -> Result<()> {
-    if results.get("complete") != &Value::Bool(true) {
-        return Err("only a complete run may speak in README: make bench, without more".into());
+    let missing = missing(results);
+    if !missing.is_empty() {
+        return Err(format!("not measured yet: make bench ONLY={}", missing.join(",")).into());
     }
     let readme = workshop.root.join("README.md");
     let text = fs::read_to_string(&readme)?;
@@ -38,6 +40,12 @@ pub(crate) fn write(workshop: &Workshop, results: &Results) -> Result<()> {
     fs::write(workshop.root.join("docs/bench.svg"), plot(results)?)?;
     println!("README.md and docs/bench.svg are as measured");
     Ok(())
+}
+
+/// The parts that README needs and nobody has measured.
+pub(crate) fn missing(results: &Results) -> Vec<&'static str> {
+    let needed = Part::NEEDED.into_iter().map(Part::name);
+    needed.filter(|name| results.get(name).is_null()).collect()
 }
 
 /// The text with this between the two comments.
@@ -186,6 +194,7 @@ fn others(text: &mut String, results: &Results) {
         thousands(files["files"].as_u64().unwrap_or(0)),
         show(&files["files_per_s"])
     );
+    growth(text, results);
     let _ = writeln!(
         text,
         "| with a server that answers at once | lines/s | CPU a line, µs: feeder | server |\n| --- | --- | --- | --- |"
@@ -204,6 +213,41 @@ fn others(text: &mut String, results: &Results) {
             show(&run["server_us"])
         );
     }
+}
+
+/// How it grows with workers and shards, if that was measured.
+fn growth(text: &mut String, results: &Results) {
+    let rows = |part: &str| results.get(part).as_array().cloned().unwrap_or_default();
+    for name in ["packages", "offers"] {
+        let of_data = |part: &str| -> Vec<Value> {
+            rows(part).into_iter().filter(|row| row["data"]["name"] == name).collect()
+        };
+        for row in of_data("workers") {
+            let rates = row["medians"].as_array().into_iter().flatten();
+            let rates: Vec<String> = rates.map(|m| show(&m["docs_per_s"])).collect();
+            let _ = writeln!(
+                text,
+                "{name}, 2 shards, with 1 to {} workers: {} docs/s.",
+                rates.len(),
+                rates.join(", ")
+            );
+        }
+        let shards: Vec<String> = of_data("shards")
+            .iter()
+            .map(|row| {
+                let rate = |n: usize| show(&row["medians"][n]["docs_per_s"]);
+                format!("{} ({})", rate(0), rate(1))
+            })
+            .collect();
+        if !shards.is_empty() {
+            let _ = writeln!(
+                text,
+                "{name}, on 2 nodes with 1, 2 and 4 shards (posting bodies made before): {} docs/s.",
+                shards.join(", ")
+            );
+        }
+    }
+    text.push('\n');
 }
 
 fn plot(results: &Results) -> Result<String> {
@@ -247,15 +291,9 @@ mod tests {
     use crate::options::Options;
     use serde_json::json;
 
-    fn results(complete: bool) -> Results {
-        let options = Options {
-            quick: !complete,
-            rounds: 3,
-            only: vec![],
-            contenders: vec![],
-            cluster: None,
-        };
-        let mut results = Results::new(&options, "results.json".into());
+    fn results() -> Results {
+        let options = Options { rounds: 3, ..Options::default() };
+        let mut results = Results::begin(&options, "results.json".into(), json!({}));
         let median = |name: &str, rate: f64, whole: bool| {
             json!({"contender": name, "docs_per_s": rate, "feeder_us": 4.0, "solr_us": 70.0, "peak_mib": 60.0, "to_solrj": rate / 11_000.0,
                 "expected": 900, "found": if whole { 900 } else { 899 }, "whole": whole, "failed_runs": 0})
@@ -274,8 +312,30 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_said_before_all_of_it_is_measured() {
+        assert_eq!(missing(&results()), ["null", "latency", "files"]);
+    }
+
+    #[test]
+    fn growth_is_told_when_it_was_measured() {
+        let mut results = results();
+        let rate = |rate: f64| json!({"contender": "x", "docs_per_s": rate});
+        let data = json!({"name": "offers"});
+        let workers = json!({"data": data, "medians": [rate(1000.0), rate(2000.0)]});
+        let shards =
+            |n: u64| json!({"data": data, "shards": n, "medians": [rate(900.0), rate(1000.0)]});
+        results.set("workers", json!([workers]));
+        results.set("shards", json!([shards(1), shards(2), shards(4)]));
+        let table = table(&results).unwrap();
+        assert!(table.contains("offers, 2 shards, with 1 to 2 workers: 1,000, 2,000 docs/s."));
+        assert!(
+            table.contains("4 shards (posting bodies made before): 900 (1,000), 900 (1,000), ")
+        );
+    }
+
+    #[test]
     fn the_table_says_what_was_measured_and_what_was_lost() {
-        let table = table(&results(true)).unwrap();
+        let table = table(&results()).unwrap();
         let row = |label: &str| {
             table.lines().find(|line| line.starts_with(&format!("| {label} |"))).unwrap().to_owned()
         };
@@ -302,7 +362,7 @@ mod tests {
 
     #[test]
     fn the_plot_has_a_bar_for_each() {
-        let svg = plot(&results(true)).unwrap();
+        let svg = plot(&results()).unwrap();
         assert_eq!(svg.matches("<rect").count(), 2 * 4);
         assert!(svg.contains("SolrJ, CloudHttp2SolrClient"));
     }

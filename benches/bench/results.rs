@@ -7,18 +7,25 @@ use serde_json::{Map, Value, json};
 use crate::Result;
 use crate::options::Options;
 
-/// target/bench/results.json, or that of a part.
+/// target/bench/results.json, or that of a run which does less than it should.
 pub(crate) struct Results {
     path: PathBuf,
     all: Map<String, Value>,
 }
 
 impl Results {
-    pub(crate) fn new(options: &Options, path: PathBuf) -> Results {
+    /// Nothing yet; or, if only some parts are to be measured, what is known of the others from
+    /// before, by as many rounds on such a machine.
+    pub(crate) fn begin(options: &Options, path: PathBuf, machine: Value) -> Results {
         let mut all = Map::new();
-        all.insert("complete".into(), json!(options.is_complete()));
-        all.insert("quick".into(), json!(options.quick));
+        all.insert("whole".into(), json!(options.is_whole()));
         all.insert("rounds".into(), json!(options.rounds));
+        all.insert("machine".into(), machine);
+        if let Some(old) = Results::read(&path).ok().filter(|_| !options.only.is_empty()) {
+            if all.iter().all(|(name, value)| old.get(name) == value) {
+                return old;
+            }
+        }
         Results { path, all }
     }
 
@@ -91,6 +98,23 @@ pub(crate) fn thousands(value: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Part;
+
+    #[test]
+    fn parts_that_were_measured_alike_stand_together() {
+        let dir = std::env::temp_dir().join(format!("bench-results-{}", std::process::id()));
+        let only = |rounds| Options { rounds, only: vec![Part::Files], ..Options::default() };
+        let begin = |options: &Options, cores| Results::begin(options, dir.clone(), json!(cores));
+        let mut first = begin(&Options { rounds: 3, ..Options::default() }, 2);
+        first.set("peers", json!([1]));
+        first.save().unwrap();
+        assert_eq!(begin(&only(3), 2).get("peers"), &json!([1]));
+        assert_eq!(begin(&only(2), 2).get("peers"), &Value::Null, "not so many rounds");
+        assert_eq!(begin(&only(3), 4).get("peers"), &Value::Null, "another machine");
+        let all = Options { rounds: 3, ..Options::default() };
+        assert_eq!(begin(&all, 2).get("peers"), &Value::Null, "all of it is measured anew");
+        std::fs::remove_file(&dir).unwrap();
+    }
 
     #[test]
     fn figures_are_as_people_read_them() {

@@ -48,9 +48,9 @@ impl Workshop {
         Ok(Workshop { root, dir, bin, cluster_dir, quick, rounds, contenders })
     }
 
-    /// Where the figures go: those of a complete run are not mixed with any others.
-    pub(crate) fn results(&self, complete: bool) -> PathBuf {
-        self.dir.join(if complete { "results.json" } else { "results-part.json" })
+    /// Where the figures go: those with all data and all contenders are not mixed with any others.
+    pub(crate) fn results(&self, whole: bool) -> PathBuf {
+        self.dir.join(if whole { "results.json" } else { "results-part.json" })
     }
 
     /// Whether tests/with-solrcloud has started this.
