@@ -57,6 +57,7 @@ fn run(options: &Options) -> Result<()> {
     }
     let path = workshop.results(options.is_whole());
     let mut results = Results::begin(options, path, workshop::machine());
+    results.set("load_before", workshop::load_before());
     for part in options.parts() {
         println!("\n=== {}", part.title());
         let found = match part {

@@ -247,7 +247,9 @@ fn growth(text: &mut String, results: &Results) {
             );
         }
     }
-    text.push('\n');
+    if rows("workers").len() + rows("shards").len() > 0 {
+        text.push('\n');
+    }
 }
 
 fn plot(results: &Results) -> Result<String> {
