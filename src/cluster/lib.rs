@@ -37,6 +37,9 @@ pub struct Collection {
     pub leaders: Vec<Option<String>>,
     /// Whether every update is answered 403.
     pub read_only: bool,
+    /// When it was made, milliseconds since 1970, if that is told. One that is deleted and made anew has
+    /// another time, and nothing of what was in it.
+    pub created: Option<u64>,
 }
 
 /// What routing depends on: two equal layouts route alike.

@@ -64,6 +64,8 @@ struct CollectionState {
     router: Value,
     #[serde(default, rename = "readOnly")]
     read_only: Value,
+    #[serde(default, rename = "creationTimeMillis")]
+    created: Value,
     shards: BTreeMap<String, ShardState>,
 }
 
@@ -98,23 +100,24 @@ pub fn read(json: &[u8], collection: &str) -> Result<Cluster, Unread> {
         }
     };
     let (name, why_not) = status.behind(collection);
-    let (layout, leaders, read_only) = match (status.collections.get(name), &why_not) {
+    let (layout, leaders, read_only, created) = match (status.collections.get(name), &why_not) {
         (Some(state), _) => {
             let (router, mut shards) = state.layout(name)?;
             shards.sort_by_key(order);
             let router = why_not.or_else(|| overlap(&shards)).map_or(router, Router::Other);
             let leaders = shards.iter().map(|s| status.leader(&state.shards[&s.name])).collect();
             let layout = Layout { collection: name.to_owned(), router, shards };
-            (layout, leaders, is_true(&state.read_only))
+            (layout, leaders, is_true(&state.read_only), state.created.as_u64())
         }
         (None, Some(why)) => {
             let router = Router::Other(why.clone());
-            (Layout { collection: name.to_owned(), router, shards: vec![] }, vec![], false)
+            (Layout { collection: name.to_owned(), router, shards: vec![] }, vec![], false, None)
         }
         (None, None) => return Err(Unread::NoCollection), // an alias of what is gone
     };
     let alias = status.aliases.contains_key(collection);
-    let collection = Collection { name: name.to_owned(), alias, layout, leaders, read_only };
+    let name = name.to_owned();
+    let collection = Collection { name, alias, layout, leaders, read_only, created };
     let mut live: Vec<String> = status.live_nodes.iter().map(|n| status.base_url(n)).collect();
     live.sort();
     live.dedup();

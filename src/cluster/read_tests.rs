@@ -217,6 +217,13 @@ fn nothing_is_routed_where_an_alias_hides_who_takes_it() {
 }
 
 #[test]
+fn when_it_was_made() {
+    let made = read_made(&[("\"router\"", "\"creationTimeMillis\":1795405284927,\"router\"")]);
+    assert_eq!(made.collection.created, Some(1795405284927));
+    assert_eq!(read_made(&[]).collection.created, None);
+}
+
+#[test]
 fn read_only() {
     assert!(read(seen!("read-only"), "al2").unwrap().collection.read_only);
     assert!(read_made(&[("\"router\"", "\"readOnly\":true,\"router\"")]).collection.read_only);

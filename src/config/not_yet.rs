@@ -16,11 +16,6 @@ const NOT_YET: &[NotYet] = &[
         "this version cannot convert yet: leave the table out, lines are Solr documents",
     ),
     (
-        "workers.partition",
-        is_id,
-        "this version cannot deal lines by id yet: leave it out, or write \"line\"",
-    ),
-    (
         "monitor.http",
         any,
         "this version has no http page yet: leave it out and ask the status socket",
@@ -29,10 +24,6 @@ const NOT_YET: &[NotYet] = &[
 
 fn any(_: &DeValue<'_>) -> bool {
     true
-}
-
-fn is_id(value: &DeValue<'_>) -> bool {
-    value.as_str() == Some("id")
 }
 
 /// Marks everything on the page that this version cannot do.

@@ -690,10 +690,6 @@ fn what_this_version_cannot_do_is_refused_not_ignored() {
         format!("f.toml:1:11: convert = 1: {cannot_convert}")
     );
     assert_eq!(
-        more("[workers]\npartition = \"id\""),
-        "7:13: workers.partition = \"id\": this version cannot deal lines by id yet: leave it out, or write \"line\""
-    );
-    assert_eq!(
         more("[monitor]\nhttp = \"127.0.0.1:9984\""),
         "7:8: monitor.http = \"127.0.0.1:9984\": this version has no http page yet: leave it out and ask the status socket"
     );

@@ -249,9 +249,9 @@ fn workers(section: &mut Section<'_>) -> (Workers, Read<Duration>) {
         .word("partition", &[("line", Partition::Line), ("id", Partition::Id)])
         .or(Partition::Line);
     let partition_key = section
-        .string("partition_key", "a member's name such as \"id\"", |text| match text.is_empty() {
-            true => Err("need the name of a member, such as \"id\"".to_owned()),
-            false => Ok(text.to_owned()),
+        .string("partition_key", "a member's name such as \"id\"", |text| match text.len() {
+            1..=1000 => Ok(text.to_owned()),
+            _ => Err("need the name of a member, such as \"id\"".to_owned()),
         })
         .or("id".to_owned());
     let hang_timeout = section.duration("hang_timeout", s(90), s(1)..=DAY);

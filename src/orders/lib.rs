@@ -26,7 +26,7 @@ pub enum Order {
     },
 }
 
-/// One worker's lines of a delta: those with `line % of == share`.
+/// One worker's lines of a delta: those with `line % of == share`, or whose `key` hashes so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
     /// The delta's claim number.
@@ -35,6 +35,10 @@ pub struct Share {
     pub share: u32,
     /// Of how many.
     pub of: u32,
+    /// The member of a line by whose value the lines are divided; `None`: by their number.
+    pub key: Option<String>,
+    /// Lines, by their index, that end whoever converts them: they are rejected unread.
+    pub poison: Vec<u64>,
     /// The delta's name in `active/`.
     pub name: OsString,
 }
@@ -162,9 +166,14 @@ pub trait Message: Sized {
 impl Message for Order {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Order::Deal(s) => {
-                Writer::new(b'd').number(s.claim).number(s.share).number(s.of).name(&s.name).done()
-            }
+            Order::Deal(s) => Writer::new(b'd')
+                .number(s.claim)
+                .number(s.share)
+                .number(s.of)
+                .name(s.key.as_deref().unwrap_or_default().as_ref()) // no member has no name
+                .numbers(&s.poison)
+                .name(&s.name)
+                .done(),
             Order::Abandon { claim } => Writer::new(b'a').number(*claim).done(),
             Order::Finish(f) => {
                 let failed = u64::from(f.failed);
@@ -180,6 +189,8 @@ impl Message for Order {
                 claim: r.number()?,
                 share: r.small()?,
                 of: r.small()?,
+                key: Some(r.name()?.into_string().map_err(|_| Garbled)?).filter(|k| !k.is_empty()),
+                poison: r.numbers()?,
                 name: r.name()?,
             }),
             b'f' => Order::Finish(Finish {
@@ -313,7 +324,11 @@ mod tests {
     #[test]
     fn every_message_arrives_as_it_was_sent() {
         let name = OsString::from_vec(b"not utf-8: \xff\n.jsonl".to_vec());
-        there_and_back(Order::Deal(Share { claim: u64::MAX, share: 3, of: 4, name: name.clone() }));
+        for key in [None, Some("sku".to_owned())] {
+            let (claim, name) = (u64::MAX, name.clone());
+            let poison = vec![7; key.iter().len() * 9];
+            there_and_back(Order::Deal(Share { claim, share: 3, of: 4, key, poison, name }));
+        }
         there_and_back(Order::Finish(Finish { claim: 1, of: 256, name, failed: true }));
         there_and_back(Order::Abandon { claim: 7 });
         there_and_back(Report::Ready);

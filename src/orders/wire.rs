@@ -33,6 +33,10 @@ impl Writer {
         self.bytes(name.as_bytes())
     }
 
+    pub(crate) fn numbers(self, numbers: &[u64]) -> Writer {
+        numbers.iter().fold(self.number(numbers.len() as u64), |writer, n| writer.number(*n))
+    }
+
     fn bytes(mut self, bytes: &[u8]) -> Writer {
         self = self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
@@ -68,6 +72,12 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn name(&mut self) -> Result<OsString, Garbled> {
         Ok(OsString::from_vec(self.bytes()?.to_vec()))
+    }
+
+    pub(crate) fn numbers(&mut self) -> Result<Vec<u64>, Garbled> {
+        let length = self.number()?;
+        let there = self.0.len() as u64 / 8; // never trusted with a length
+        (0..length.min(there + 1)).map(|_| self.number()).collect()
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], Garbled> {

@@ -77,7 +77,7 @@ impl Crew {
     /// The child of this process id has been reaped. Answers who it was, and what it had still to
     /// say.
     pub(crate) fn bury(&mut self, pid: i32) -> Option<(ChildId, Vec<Event>)> {
-        let child = *self.members.iter().find(|(_, m)| m.process.pid() == pid)?.0;
+        let child = self.child(pid)?;
         let mut member = self.members.remove(&child)?;
         let mut last_words = Vec::new();
         member.hear(child, &mut last_words);
@@ -101,6 +101,11 @@ impl Crew {
             Post::Worker(slot) => Some((member.generation, slot)),
             Post::Monitor => None,
         }
+    }
+
+    /// Which child has this process id.
+    pub(crate) fn child(&self, pid: i32) -> Option<ChildId> {
+        Some(*self.members.iter().find(|(_, m)| m.process.pid() == pid)?.0)
     }
 
     /// A child's process id.

@@ -1,6 +1,13 @@
 //! The active delta: who has which share of it, and what is left to do before it is settled.
 
+use std::collections::BTreeMap;
+
 use crate::machine::ChildId;
+
+/// A line that has ended so many workers is rejected.
+const DEADLY: u32 = 2;
+/// No share is handed over with more such lines than this: a message has its bounds.
+const POISON: usize = 64;
 
 /// Where a share is. It is dealt to one worker at a time, and to another only when the first is
 /// known to be gone.
@@ -30,6 +37,8 @@ pub(crate) struct Delta {
     pub(crate) claim: u64,
     shares: Vec<Share>,
     finish: Finish,
+    /// Lines that workers had in hand when they died of it, by share and index, and how many did.
+    suspects: BTreeMap<(u32, u64), u32>,
     /// Why it is given up as a whole.
     pub(crate) failed: Option<String>,
 }
@@ -37,7 +46,8 @@ pub(crate) struct Delta {
 impl Delta {
     pub(crate) fn new(claim: u64, shares: u32) -> Delta {
         let shares = vec![Share::Waiting; shares as usize];
-        Delta { claim, shares, finish: Finish::NotYet, failed: None }
+        let (finish, suspects) = (Finish::NotYet, BTreeMap::new());
+        Delta { claim, shares, finish, suspects, failed: None }
     }
 
     pub(crate) fn of(&self) -> u32 {
@@ -60,6 +70,23 @@ impl Delta {
 
     pub(crate) fn deal(&mut self, share: u32, to: ChildId) {
         self.shares[share as usize] = Share::Held(to);
+    }
+
+    /// `child` dies, or hangs, of this line of its share, it seems. Answers whether the line is to be
+    /// rejected from now on.
+    pub(crate) fn suspect(&mut self, child: ChildId, line: u64) -> bool {
+        let Some(share) = self.shares.iter().position(|s| *s == Share::Held(child)) else {
+            return false;
+        };
+        let deaths = self.suspects.entry((share as u32, line)).or_default();
+        *deaths += 1;
+        *deaths >= DEADLY
+    }
+
+    /// The lines of a share that are to be rejected unread.
+    pub(crate) fn poison(&self, share: u32) -> Vec<u64> {
+        let lines = self.suspects.range((share, 0)..=(share, u64::MAX));
+        lines.filter(|(_, n)| **n >= DEADLY).map(|((_, line), _)| *line).take(POISON).collect()
     }
 
     /// Who has shares of it.
@@ -147,6 +174,22 @@ mod tests {
         assert_eq!(delta.waiting(), [1]);
         delta.gone(10);
         assert_eq!(delta.waiting(), [0, 1]);
+    }
+
+    #[test]
+    fn a_line_that_two_workers_died_of_is_rejected() {
+        let mut delta = Delta::new(1, 2);
+        delta.deal(1, 10);
+        assert!(!delta.suspect(11, 7), "it has no share");
+        assert!(!delta.suspect(10, 7));
+        delta.gone(10);
+        delta.deal(1, 11);
+        assert!(!delta.suspect(11, 9), "another line");
+        delta.gone(11);
+        assert_eq!(delta.poison(1), []);
+        delta.deal(1, 12);
+        assert!(delta.suspect(12, 7));
+        assert_eq!((delta.poison(0), delta.poison(1)), (vec![], vec![7]));
     }
 
     #[test]

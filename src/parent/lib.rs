@@ -243,6 +243,7 @@ impl Parent {
         }
         // Whatever woke us: fifty deaths are one SIGCHLD.
         while let Some((pid, ended)) = sys::reap() {
+            events.extend(self.died_of(pid, ended));
             match self.crew.bury(pid) {
                 // What it said before it died still counts.
                 Some((child, last_words)) => {
@@ -252,6 +253,15 @@ impl Parent {
                 None => info!(self.log, "reaped a stranger"; "pid" => pid, "ended" => %ended),
             }
         }
+    }
+
+    /// The line that a worker died of, if it looks so: by a fault of its own, while it had one in
+    /// hand. Whoever kills one from outside says nothing of a line.
+    fn died_of(&self, pid: i32, ended: sys::Ended) -> Option<Event> {
+        let child = self.crew.child(pid)?;
+        let (generation, slot) = self.crew.worker(child)?;
+        let line = self.board.worker(generation, slot as usize).hand().checked_sub(1)?;
+        ended.is_own_fault().then_some(Event::Suspect { child, line })
     }
 
     /// Those whose heartbeat has stood still for `hang_timeout`: a busy worker's, one of its post
@@ -269,17 +279,23 @@ impl Parent {
                 let sign = if at > now { since } else { at.max(since) };
                 now.saturating_sub(sign) > limit
             };
+            let mut events = Vec::new();
             let silent = match self.crew.worker(child) {
                 None => stood(self.board.monitor().heartbeat()),
                 Some((generation, slot)) => {
                     let cell = self.board.worker(generation, slot as usize);
                     let mut posters = cell.posters().map(|p| p.request_since());
-                    stood(cell.heartbeat()) || posters.any(|at| at != 0 && stood(at))
+                    let hangs = stood(cell.heartbeat());
+                    if let (true, Some(line)) = (hangs, cell.hand().checked_sub(1)) {
+                        events.push(Event::Suspect { child, line });
+                    }
+                    hangs || posters.any(|at| at != 0 && stood(at))
                 }
             };
-            silent.then_some(Event::Silent { child })
+            events.extend(silent.then_some(Event::Silent { child }));
+            events
         };
-        self.machine.busy().filter_map(silent).collect()
+        self.machine.busy().flat_map(silent).collect()
     }
 
     /// The next delta, if one may be begun.
@@ -287,10 +303,10 @@ impl Parent {
         if !self.machine.wants_delta() {
             return None;
         }
-        let shares = self.config.workers.count;
+        let division = start::division(&self.config);
         let claim = match self.open.pop_front() {
             Some(claim) => claim,
-            None => match self.producer.claim(&self.spool, shares, now_ms(), &self.log) {
+            None => match self.producer.claim(&self.spool, division, now_ms(), &self.log) {
                 Some(claim) => claim,
                 None => return self.producer.is_exhausted().then_some(Event::Leave),
             },
@@ -406,7 +422,10 @@ impl Parent {
     fn named(&self, mut order: orders::Order) -> orders::Order {
         let active = || self.active.as_ref().map(|c| c.name.clone()).unwrap_or_default();
         match &mut order {
-            orders::Order::Deal(share) => share.name = active(),
+            orders::Order::Deal(share) => {
+                share.name = active();
+                share.key = self.active.as_ref().and_then(|c| c.key.clone());
+            }
             orders::Order::Finish(finish) => finish.name = active(),
             orders::Order::Abandon { .. } => {}
         }

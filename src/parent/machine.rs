@@ -60,6 +60,9 @@ pub(crate) enum Event {
     Reaped { child: ChildId, ended: Ended },
     /// A child's heartbeat has stood still for too long.
     Silent { child: ChildId },
+    /// A worker dies, or hangs, while it converts this line; that is told before it is reaped, or
+    /// silent.
+    Suspect { child: ChildId, line: u64 },
     /// A worker says something.
     Report { child: ChildId, report: Report },
     /// The monitor says something.
@@ -100,15 +103,43 @@ pub(crate) enum Action {
 /// What an operator wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Tell {
-    Died { post: Post, ended: Ended, failures: u32 },
-    Hung { post: Post },
-    NotReady { post: Post },
-    Overdue { post: Post },
-    Refused { post: Post, reason: String },
-    Babble { post: Post },
-    GivenUp { reason: String },
-    NotForked { post: Post, reason: String },
-    Fatal { reason: String },
+    Died {
+        post: Post,
+        ended: Ended,
+        failures: u32,
+    },
+    Hung {
+        post: Post,
+    },
+    /// It had this line in hand, by its index; whether that is rejected from now on.
+    Suspect {
+        post: Post,
+        line: u64,
+        poison: bool,
+    },
+    NotReady {
+        post: Post,
+    },
+    Overdue {
+        post: Post,
+    },
+    Refused {
+        post: Post,
+        reason: String,
+    },
+    Babble {
+        post: Post,
+    },
+    GivenUp {
+        reason: String,
+    },
+    NotForked {
+        post: Post,
+        reason: String,
+    },
+    Fatal {
+        reason: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -234,6 +265,7 @@ impl Machine {
             }
             Event::Reaped { child, ended } => self.reaped(child, ended, now, &mut todo),
             Event::Silent { child } => self.silent(child, &mut todo),
+            Event::Suspect { child, line } => self.suspect(child, line, &mut todo),
             Event::Report { child, report } => self.report(child, report, now, &mut todo),
             Event::Plea { child, plea } => self.plea(child, plea, now, &mut todo),
             Event::Garbled { child } => self.garbled(child, &mut todo),
@@ -392,6 +424,14 @@ impl Machine {
         }
     }
 
+    fn suspect(&mut self, child: ChildId, line: u64, todo: &mut Vec<Action>) {
+        let Some(post) = self.children.get(&child).map(|c| c.post) else { return };
+        if let Some(delta) = &mut self.delta {
+            let poison = delta.suspect(child, line);
+            todo.push(Action::Tell(Tell::Suspect { post, line, poison }));
+        }
+    }
+
     /// A child is gone that should not be. If it was one of a coming generation, that will not be.
     fn lost(&mut self, child: ChildId, now: u64, reason: String, todo: &mut Vec<Action>) {
         self.children.remove(&child);
@@ -442,7 +482,7 @@ impl Machine {
             self.fail(if self.monitor { 78 } else { 1 }, reason, now, todo);
         } else if coming {
             self.refuse_reload("start", reason, now, todo);
-        } else {
+        } else if !c.leaving {
             // It ends by itself now, and is tried again later.
             todo.push(Action::Tell(Tell::Refused { post, reason }));
         }
@@ -545,8 +585,10 @@ impl Machine {
             if let Some(child) = free(&self.slots, share % workers) {
                 delta.deal(share, child);
                 let (claim, of) = (delta.claim, delta.of());
-                // The loop knows the name that belongs to the claim.
-                let share = Share { claim, share, of, name: Default::default() };
+                // The loop knows the name that belongs to the claim, and how it is divided.
+                let poison = delta.poison(share);
+                let (key, name) = Default::default();
+                let share = Share { claim, share, of, key, poison, name };
                 todo.push(Action::Send { child, order: Order::Deal(share) });
             }
         }

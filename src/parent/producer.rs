@@ -2,7 +2,7 @@
 //! and then, or a list for `feed`.
 
 use slog::{Logger, error, info, warn};
-use spool::{Claim, Entry, Incoming, Next, Spool};
+use spool::{Claim, Division, Entry, Incoming, Next, Spool};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -171,13 +171,13 @@ impl Producer {
     pub(crate) fn claim(
         &mut self,
         spool: &Spool,
-        shares: u32,
+        division: Division,
         now: u64,
         log: &Logger,
     ) -> Option<Claim> {
         while now >= self.held {
             let (name, seen) = self.next(now)?;
-            match spool.claim(&name, shares, seen) {
+            match spool.claim(&name, division.clone(), seen) {
                 Ok(claim) => {
                     self.forget(&name);
                     if std::mem::take(&mut self.claim_error) != 0 {

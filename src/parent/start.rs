@@ -5,7 +5,7 @@ use config::{Config, Format, Level};
 use logs::Sink;
 use scoreboard::Board;
 use slog::Logger;
-use spool::{Held, Spool, SpoolLock};
+use spool::{Division, Held, Spool, SpoolLock};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -98,7 +98,7 @@ impl Parent {
         let watched = [Signal::Hangup, Signal::Terminate, Signal::Interrupt, Signal::Child];
         let signals = Signals::watch(&watched).map_err(|e| wrong(1, format!("signals: {e}")))?;
         let open = spool
-            .resume(config.workers.count, wall_ms())
+            .resume(division(&config), wall_ms())
             .map_err(|e| wrong(78, format!("{}: {e}", spool.active().display())))?;
         // Last, since they are seen from outside.
         let listeners = if feed.is_none() { Some(listen(&config)?) } else { None };
@@ -204,4 +204,13 @@ fn bind(socket: &config::Socket) -> Result<OwnedFd, StartError> {
         }
         _ => at(78, format!("cannot listen there: {e}")),
     })
+}
+
+/// How deltas that are claimed from now on are divided.
+pub(crate) fn division(config: &Config) -> Division {
+    let key = match config.workers.partition {
+        config::Partition::Line => None,
+        config::Partition::Id => Some(config.workers.partition_key.clone()),
+    };
+    Division { shares: config.workers.count, key }
 }

@@ -16,6 +16,14 @@ pub(crate) fn tell(log: &Logger, tell: &Tell) {
         Tell::Hung { post } => {
             error!(log, "child hangs, killing it"; "who" => name(*post));
         }
+        Tell::Suspect { post, line, poison: false } => {
+            warn!(log, "died or hangs while it converted a line, which is tried once more";
+                "who" => name(*post), "line" => line + 1);
+        }
+        Tell::Suspect { post, line, poison: true } => {
+            error!(log, "died or hangs of the same line as another one: it will be rejected";
+                "who" => name(*post), "line" => line + 1);
+        }
         Tell::NotReady { post } => {
             error!(log, "child is not ready in time, killing it"; "who" => name(*post));
         }

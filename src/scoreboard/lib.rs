@@ -405,6 +405,8 @@ impl WorkerCell {
         3 last_ok set_last_ok;
         /// When something last went wrong with Solr, monotonic milliseconds; 0: never.
         4 last_trouble set_last_trouble;
+        /// The line that it is converting, by its index in the delta and one; 0: none.
+        6 hand set_hand;
     }
 
     /// Why Solr takes nothing, or not all, at present.
@@ -498,6 +500,7 @@ impl WorkerCell {
     pub fn take_over(&self) {
         self.latch().repair();
         self.set_in_flight(0);
+        self.set_hand(0);
         self.set_state(WorkerState::Idle);
         self.set_trouble(Trouble::None);
         self.last_error().repair();

@@ -45,6 +45,9 @@ pub struct Checkpoint {
     pub rejects: u64,
     /// What this share has counted before the mark.
     pub counts: Counts,
+    /// No line behind the mark has been sent, or all of those were answered: whoever wrote it left
+    /// in order.
+    pub quiet: bool,
 }
 
 const COUNTS: [&str; Counts::LEN] =
@@ -62,7 +65,8 @@ impl Checkpoint {
             .number("size", of.size)
             .number("line", self.line)
             .number("offset", self.offset)
-            .number("rejects", self.rejects);
+            .number("rejects", self.rejects)
+            .number("quiet", self.quiet.into());
         for (name, count) in COUNTS.iter().zip(self.counts.to_array()) {
             record = record.number(&format!("count-{name}"), count);
         }
@@ -100,6 +104,7 @@ impl Checkpoint {
             offset: record.get_number("offset")?,
             rejects: record.get_number("rejects")?,
             counts: Counts::from_array(counts),
+            quiet: record.get_number("quiet") == Some(1),
         })
     }
 }
@@ -116,7 +121,7 @@ mod tests {
         let path = dir.path().join("c.checkpoint");
         assert_eq!(Checkpoint::load(&path, &OF).unwrap(), None);
         let counts = Counts { lines: 5, docs: 4, bytes_read: 99, ..Counts::default() };
-        let checkpoint = Checkpoint { line: 20, offset: 500, rejects: 60, counts };
+        let checkpoint = Checkpoint { line: 20, offset: 500, rejects: 60, counts, quiet: true };
         checkpoint.save(&path, &OF).unwrap();
         assert_eq!(Checkpoint::load(&path, &OF).unwrap(), Some(checkpoint));
         assert_eq!(Checkpoint::counts_at(&path).unwrap(), Some(counts));

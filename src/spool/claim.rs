@@ -22,10 +22,27 @@ pub struct Claim {
     /// How many shares it is divided into. That stays so while it is active: its checkpoints
     /// speak of these shares, whatever the number of workers becomes.
     pub shares: u32,
+    /// The member of a line by whose value the lines are divided; `None`: by their number.
+    pub key: Option<String>,
     /// When it was first seen, milliseconds since 1970.
     pub seen: u64,
     /// Its size in bytes when it was claimed or taken up again.
     pub bytes: u64,
+}
+
+/// How a delta is divided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Division {
+    /// Into so many shares.
+    pub shares: u32,
+    /// By the value of this member of a line; `None`: by the line's number.
+    pub key: Option<String>,
+}
+
+impl From<u32> for Division {
+    fn from(shares: u32) -> Division {
+        Division { shares, key: None }
+    }
 }
 
 /// Where a delta goes in the end.
@@ -48,7 +65,8 @@ impl Spool {
 
     /// The claims that were open when the last daemon ended, oldest first. What is left of
     /// settled ones is cleared away, and a delta in `active/` that has no claim gets one.
-    pub fn resume(&self, shares: u32, wall: u64) -> io::Result<Vec<Claim>> {
+    pub fn resume(&self, division: impl Into<Division>, wall: u64) -> io::Result<Vec<Claim>> {
+        let Division { shares, key } = division.into();
         let mut claims: Vec<Claim> = Vec::new();
         let mut deltas = Vec::new();
         for entry in std::fs::read_dir(self.active())? {
@@ -74,8 +92,8 @@ impl Spool {
         deltas.sort();
         for name in deltas {
             if claims.iter().all(|c| c.name != name) {
-                let claim =
-                    Claim { number: self.next_number()?, name, shares, seen: wall, bytes: 0 };
+                let (number, key) = (self.next_number()?, key.clone());
+                let claim = Claim { number, name, shares, key, seen: wall, bytes: 0 };
                 self.record(&claim)?;
                 claims.push(Claim { bytes: self.size(&claim.name)?, ..claim });
             }
@@ -94,6 +112,10 @@ impl Spool {
                 number,
                 name: record.get_name("name")?,
                 shares: u32::try_from(record.get_number("shares")?).ok().filter(|n| *n > 0)?,
+                key: match record.get_name("key") {
+                    Some(key) => Some(key.into_string().ok()?),
+                    None => None,
+                },
                 seen: record.get_number("seen")?,
                 bytes: 0,
             })
@@ -129,16 +151,27 @@ impl Spool {
     }
 
     fn record(&self, claim: &Claim) -> io::Result<()> {
-        Record::new("claim")
+        let record = Record::new("claim");
+        let record = match &claim.key {
+            Some(key) => record.name("key", key.as_ref()),
+            None => record,
+        };
+        record
             .number("shares", claim.shares.into())
             .number("seen", claim.seen)
             .name("name", &claim.name)
             .save(&self.claim_record(claim.number), true)
     }
 
-    /// Claims `name` from `incoming/`, to be divided into `shares`. `seen`: when it was first
+    /// Claims `name` from `incoming/`, to be divided so. `seen`: when it was first
     /// seen, milliseconds since 1970. An error of kind `NotFound`: somebody took it away.
-    pub fn claim(&self, name: &OsStr, shares: u32, seen: u64) -> io::Result<Claim> {
+    pub fn claim(
+        &self,
+        name: &OsStr,
+        division: impl Into<Division>,
+        seen: u64,
+    ) -> io::Result<Claim> {
+        let Division { shares, key } = division.into();
         let from = self.incoming().join(name);
         std::fs::symlink_metadata(&from)?;
         let number = self.next_number()?;
@@ -146,7 +179,7 @@ impl Spool {
             if !self.is_free(&free)? {
                 continue;
             }
-            let claim = Claim { number, name: free, shares, seen, bytes: 0 };
+            let claim = Claim { number, name: free, shares, key: key.clone(), seen, bytes: 0 };
             self.record(&claim)?;
             sys::files::sync_folder(&self.active())?;
             match sys::files::rename_noreplace(&from, &self.active().join(&claim.name)) {
@@ -314,7 +347,8 @@ mod tests {
     fn a_claim_whose_delta_never_moved_is_forgotten_and_the_delta_claimed_anew() {
         let (_dir, spool) = spool();
         hand_over(&spool, "x.jsonl", "");
-        let claim = Claim { number: 1, name: "x.jsonl".into(), shares: 2, seen: 0, bytes: 0 };
+        let name = "x.jsonl".into();
+        let claim = Claim { number: 1, name, shares: 2, key: None, seen: 0, bytes: 0 };
         spool.record(&claim).unwrap(); // and here it died
         assert!(spool.resume(2, 0).unwrap().is_empty());
         assert_eq!(spool.claim("x.jsonl".as_ref(), 2, 0).unwrap().name, "x.jsonl");
@@ -339,7 +373,7 @@ mod tests {
         std::fs::write(spool.active().join("x.jsonl"), "{}").unwrap();
         for number in [9, 10] {
             let name = "x.jsonl".into();
-            spool.record(&Claim { number, name, shares: 2, seen: 0, bytes: 0 }).unwrap();
+            spool.record(&Claim { number, name, shares: 2, key: None, seen: 0, bytes: 0 }).unwrap();
         }
         let claims = spool.resume(2, 0).unwrap();
         assert_eq!(claims.iter().map(|c| c.number).collect::<Vec<_>>(), [10]);
@@ -356,6 +390,16 @@ mod tests {
         assert_eq!(spool.resume(1, 0).unwrap(), std::slice::from_ref(&claim));
         spool.settle(&claim, Settled::Done).unwrap();
         assert_eq!(names(spool.done()), ["x.jsonl"]);
+    }
+
+    #[test]
+    fn a_delta_stays_divided_as_it_was_claimed() {
+        let (_dir, spool) = spool();
+        hand_over(&spool, "x.jsonl", "{}");
+        let division = Division { shares: 3, key: Some("Größe \n=".into()) };
+        let claim = spool.claim("x.jsonl".as_ref(), division, 0).unwrap();
+        assert_eq!((claim.shares, claim.key.as_deref()), (3, Some("Größe \n=")));
+        assert_eq!(spool.resume(9, 9).unwrap(), [claim]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use checkpoint::{Checkpoint, Identity};
-pub use claim::{Claim, Settled};
+pub use claim::{Claim, Division, Settled};
 pub use incoming::{Entry, Incoming, Next};
 pub use lock::{Held, SpoolLock};
 pub use names::is_delta;
@@ -165,6 +165,16 @@ impl Spool {
     /// The rejects of one share.
     pub fn rejects(&self, claim: u64, share: u32) -> PathBuf {
         self.active().join(format!(".share-{claim}-{share}.rejects"))
+    }
+
+    /// What a share is about to send that may be carried out once only.
+    pub fn intents(&self, claim: u64, share: u32) -> PathBuf {
+        self.active().join(format!(".share-{claim}-{share}.intents"))
+    }
+
+    /// The ids of a share, as far as they are compared with the other shares'.
+    pub fn ids(&self, claim: u64, share: u32) -> PathBuf {
+        self.active().join(format!(".share-{claim}-{share}.ids"))
     }
 
     /// The delta's rejects, once all shares are in.

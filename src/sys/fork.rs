@@ -180,6 +180,9 @@ fn pidfd(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// The exit code of a child that panicked.
+const PANICKED: i32 = 101;
+
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -187,6 +190,19 @@ pub enum Ended {
     Exited(i32),
     /// A signal of this number ended it.
     Killed(i32),
+}
+
+impl Ended {
+    /// Whether it ended by something that it did itself: a panic, or a signal that the kernel or
+    /// abort(3) gives for that. Others kill with other signals.
+    pub fn is_own_fault(self) -> bool {
+        match self {
+            Ended::Exited(code) => code == PANICKED,
+            Ended::Killed(signal) => {
+                [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGABRT].contains(&signal)
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Ended {
@@ -228,7 +244,7 @@ pub fn reap() -> Option<(i32, Ended)> {
 /// that stands further up the stack runs, in particular no `Drop` of the parent's, also when
 /// `body` panics (then the code is 101).
 pub fn role(body: impl FnOnce() -> i32) -> ! {
-    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(101);
+    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(PANICKED);
     let _ = io::stdout().flush();
     exit(code)
 }

@@ -7,8 +7,11 @@
 //! itself, which is how the document at fault is found.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::convert::{Body, Converted};
+use crate::guard::Guard;
+use crate::intents::Intents;
 
 /// An empty batch keeps so many bytes for its next body: more is quickly had from the system again.
 const ROOM: usize = 256 << 10;
@@ -53,6 +56,10 @@ pub(crate) struct Entry {
     /// How often it was sent.
     pub(crate) attempts: u32,
     pub(crate) outcome: Outcome,
+    /// A request with it was given up, and may be carried out all the same, even later.
+    pub(crate) doubtful: bool,
+    /// The version in its receipt; of a delete below zero; 0: nobody said.
+    pub(crate) version: i64,
     /// How often Solr failed at it alone while others passed, and how many had passed by then.
     pub(crate) failures: u32,
     pub(crate) failed_at: u64,
@@ -65,7 +72,7 @@ pub(crate) struct Entry {
 
 /// Where something stands in a batch's bytes, in half the room of a range: thousands of entries are
 /// held at a time. (No batch has 4 GiB: it has one line at least, and else `batch.bytes`.)
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
     begin: u32,
     end: u32,
@@ -118,6 +125,10 @@ pub(crate) struct Batch {
     pub(crate) failures: u32,
     /// How many documents were looked for where Solr's message says.
     pub(crate) hints: u32,
+    /// Beside each document, if none of them may be carried out twice; else empty.
+    pub(crate) guards: Vec<Guard>,
+    /// Where it is written down what versions they are for.
+    pub(crate) intents: Option<Arc<Intents>>,
     body: Vec<u8>,
     ids: String,
     /// Original lines that do not stand in the body.
@@ -141,6 +152,11 @@ impl Batch {
     /// The bytes it holds, with those of lines that do not stand in the body.
     pub(crate) fn held(&self) -> usize {
         self.body.len() + self.aside.len()
+    }
+
+    /// Whether its documents may be carried out once only.
+    pub(crate) fn is_guarded(&self) -> bool {
+        !self.guards.is_empty()
     }
 
     /// Takes a document or a delete that was made of `original`. Answers false, and takes nothing,
@@ -173,6 +189,9 @@ impl Batch {
             Converted::Doc { root: Some(root), .. } => name(root),
             _ => id,
         };
+        if let (Converted::Doc { repeat, .. }, true) = (converted, converted.is_guarded()) {
+            self.guards.push(Guard::new(*repeat));
+        }
         self.entries.push(Entry {
             line,
             offset,
@@ -180,6 +199,8 @@ impl Batch {
             key: 0,
             attempts: 0,
             outcome: Outcome::Open,
+            doubtful: false,
+            version: 0,
             failures: 0,
             failed_at: 0,
             id,
@@ -216,6 +237,11 @@ impl Batch {
     /// The id of a command's document, as Solr has it.
     pub(crate) fn id(&self, entry: usize) -> &str {
         &self.ids[self.entries[entry].id.range()]
+    }
+
+    /// Whether Solr's receipt calls it by its own id.
+    pub(crate) fn is_listed_by_id(&self, entry: usize) -> bool {
+        self.entries[entry].listed == self.entries[entry].id
     }
 
     /// What Solr's receipt calls it: a document that has a `_root_` is listed as that.
@@ -263,6 +289,9 @@ impl Batch {
     /// The body of a request for some of its commands, written over what is in `buffer`.
     pub(crate) fn write_part(&self, part: Range<usize>, buffer: &mut Vec<u8>) {
         buffer.clear();
+        if self.is_guarded() {
+            return self.write_guarded(part, buffer);
+        }
         let (Some(first), Some(last)) =
             (self.entries[part.clone()].first(), self.entries[part].last())
         else {
@@ -275,11 +304,33 @@ impl Batch {
         buffer.push(b'}');
     }
 
+    /// The same, where each document goes out with the version that it is for.
+    fn write_guarded(&self, part: Range<usize>, buffer: &mut Vec<u8>) {
+        buffer.push(b'{');
+        for n in part {
+            if buffer.len() > 1 {
+                buffer.push(b',');
+            }
+            buffer.extend_from_slice(ADD);
+            let doc = self.document(n);
+            let inside = memchr::memchr(b'{', doc).map_or(0, |at| at + 1);
+            buffer.extend_from_slice(&doc[..inside]);
+            if let Some(version) = self.guards[n].to_send() {
+                buffer.extend_from_slice(format!("\"_version_\":{version},").as_bytes());
+            }
+            buffer.extend_from_slice(&doc[inside..]);
+            buffer.push(b'}');
+        }
+        buffer.push(b'}');
+    }
+
     /// Makes it empty, to be used again. It keeps its room, if that is not much.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.parts.clear();
         self.suspects.clear();
+        self.guards.clear();
+        self.intents = None;
         (self.forwards, self.cuts, self.failures, self.hints) = (0, 0, 0, 0);
         self.ids.clear();
         for bytes in [&mut self.body, &mut self.aside] {
@@ -292,10 +343,16 @@ impl Batch {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::convert::Repeat;
     use std::borrow::Cow;
 
     pub(crate) fn doc(id: &str) -> Converted<'_> {
-        Converted::Doc { id: Cow::Borrowed(id), body: Body::Line, field: None, root: None }
+        doc_that(id, Repeat::Harmless)
+    }
+
+    pub(crate) fn doc_that(id: &str, repeat: Repeat) -> Converted<'_> {
+        let id = Cow::Borrowed(id);
+        Converted::Doc { id, body: Body::Line, field: None, root: None, repeat }
     }
 
     /// A batch of documents with these ids, from line 0 on.
@@ -320,7 +377,8 @@ pub(crate) mod tests {
         let original = br#"{"delete":{"id":"b","_route_":"r"} }"#;
         let delete = Converted::Delete { id: "b".into(), route: None, body: &original[10..34] };
         let body = Body::Made(br#"{"id":"c"}"#[..].into());
-        let made = Converted::Doc { id: "c".into(), body, field: None, root: None };
+        let repeat = Repeat::Harmless;
+        let made = Converted::Doc { id: "c".into(), body, field: None, root: None, repeat };
         assert!(batch.push((3, 30), br#" {"id":"a"}"#, &doc("a"), 17));
         assert!(batch.push((7, 70), original, &delete, 18));
         assert!(batch.push((9, 90), br#"{"sku":"c"}"#, &made, 19));
@@ -339,6 +397,30 @@ pub(crate) mod tests {
         assert_eq!(batch.original(1), original);
         assert_eq!(batch.original(2), br#"{"sku":"c"}"#);
         assert_eq!(batch.entries[1].kind, Kind::Delete);
+    }
+
+    #[test]
+    fn what_may_be_carried_out_once_goes_out_with_the_version_that_it_is_for() {
+        let mut batch = Batch::default();
+        let push = |batch: &mut Batch, line: &str, repeat| {
+            assert!(batch.push((0, 0), line.as_bytes(), &doc_that("a", repeat), 0));
+        };
+        push(&mut batch, r#" {"id":"a","n":{"inc":1}}"#, Repeat::Counts);
+        push(&mut batch, r#"{"_version_":7,"id":"b"}"#, Repeat::Versioned);
+        push(&mut batch, r#"{"id":"c","n":{"inc":1}}"#, Repeat::Counts);
+        assert!(batch.is_guarded());
+        (batch.guards[0].version, batch.guards[1].version) = (Some(-1), Some(9));
+        batch.guards[2].version = Some(1882619090900615168);
+        assert_eq!(
+            part(&batch, 0..2),
+            r#"{"add":{"doc": {"_version_":-1,"id":"a","n":{"inc":1}}},"add":{"doc":{"_version_":7,"id":"b"}}}"#
+        );
+        assert_eq!(
+            part(&batch, 2..3),
+            r#"{"add":{"doc":{"_version_":1882619090900615168,"id":"c","n":{"inc":1}}}}"#
+        );
+        batch.clear();
+        assert!(!batch.is_guarded());
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) enum Converted<'a> {
         body: Body<'a>,
         field: Option<Cow<'a, str>>,
         root: Option<Cow<'a, str>>,
+        repeat: Repeat,
     },
     /// A delete by id: the object behind `"delete":`. `route` is its `_route_`.
     Delete { id: Cow<'a, str>, route: Option<Cow<'a, str>>, body: &'a [u8] },
@@ -31,6 +32,17 @@ pub(crate) enum Converted<'a> {
     Nothing,
     /// It can never be delivered.
     Reject { stage: Stage, reason: String },
+}
+
+/// What it would do to carry out a document a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Nothing: the same document would be there.
+    Harmless,
+    /// It counts (`inc`) or appends (`add`), so it would do that twice.
+    Counts,
+    /// It names the `_version_` that it is for, and would find another.
+    Versioned,
 }
 
 /// A document's JSON.
@@ -41,6 +53,23 @@ pub(crate) enum Body<'a> {
     /// Something that was made from it.
     #[allow(dead_code, reason = "`[convert]` will give these")]
     Made(Cow<'a, [u8]>),
+}
+
+impl Converted<'_> {
+    /// The id under which a document or delete stands and falls: a document that has a `_root_` takes
+    /// the place of all that is under that.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Converted::Doc { root: Some(root), .. } => Some(root),
+            Converted::Doc { id, .. } | Converted::Delete { id, .. } => Some(id),
+            Converted::Nothing | Converted::Reject { .. } => None,
+        }
+    }
+
+    /// Whether it may be carried out once only.
+    pub(crate) fn is_guarded(&self) -> bool {
+        matches!(self, Converted::Doc { repeat, .. } if *repeat != Repeat::Harmless)
+    }
 }
 
 /// Turns lines into what Solr is told.
@@ -74,8 +103,9 @@ impl Converter {
             json::well_formed(text).map_err(parse)?;
             return Err(refuse(format!("{kind}, not a JSON object")));
         }
-        let names = [&self.unique_key, "delete", "_root_", router_field.unwrap_or_default()];
-        let asked = if router_field.is_some() { &names[..] } else { &names[..3] };
+        let field = router_field.unwrap_or_default();
+        let names = [&self.unique_key, "delete", "_root_", "_version_", field];
+        let asked = if router_field.is_some() { &names[..] } else { &names[..4] };
         let members = json::members(text, asked).map_err(parse)?;
         if let Some(at) = json::lone_surrogate(line) {
             let half = &text[at..at + 6];
@@ -99,11 +129,25 @@ impl Converter {
                 Ok(Converted::Doc {
                     id: id.map_err(refuse)?,
                     body: Body::Line,
-                    field: value(3),
+                    field: value(4),
                     root: value(2).filter(|_| !is_number(members.named[2].1)),
+                    repeat: repeat(&members),
                 })
             }
         }
+    }
+}
+
+/// What a document's members say of a second time.
+fn repeat(members: &Members<'_>) -> Repeat {
+    let named = |name: &&RawValue| {
+        json::members(name.get(), &["inc", "add"])
+            .is_ok_and(|operation| operation.named.iter().any(|(count, _)| *count > 0))
+    };
+    match members.named[3].1 {
+        Some(version) if version.get() != "0" => Repeat::Versioned,
+        _ if members.objects.iter().any(named) => Repeat::Counts,
+        _ => Repeat::Harmless,
     }
 }
 
@@ -240,6 +284,28 @@ mod tests {
             assert_eq!(doc(line), id, "{line}");
         }
         assert_eq!(doc(&format!(r#"{{"id":"{}"}}"#, "x".repeat(32_766))).len(), 32_766);
+    }
+
+    #[test]
+    fn what_counts_or_names_its_version_may_be_carried_out_once_only() {
+        use Repeat::{Counts, Harmless, Versioned};
+        for (line, expected) in [
+            (r#"{"id":"a","n":{"inc":1}}"#, Counts),
+            (r#"{"id":"a","x":{"set":1},"n":{ "\u0069nc" : 1}}"#, Counts),
+            (r#"{"id":"a","tags":{"add":["x"]}}"#, Counts),
+            (r#"{"id":"a","_version_":5}"#, Versioned),
+            (r#"{"id":"a","_version_":-1,"n":{"inc":1}}"#, Versioned),
+            (r#"{"id":"a","_version_":0}"#, Harmless),
+            (r#"{"id":"a","_version_":0,"n":{"inc":1}}"#, Counts),
+            (r#"{"id":"a","n":{"set":1},"m":{"add-distinct":"x"},"o":{"remove":"x"}}"#, Harmless),
+            (r#"{"id":"a","n":"{\"inc\":1}","inc":1,"add":"x"}"#, Harmless),
+            (r#"{"id":"a","n":[{"id":"b","inc":1}]}"#, Harmless),
+        ] {
+            match convert(line.as_bytes()) {
+                Converted::Doc { repeat, .. } => assert_eq!(repeat, expected, "{line}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
     }
 
     #[test]

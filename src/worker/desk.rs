@@ -140,9 +140,11 @@ impl Desk {
                     share.take_in(&batch, &self.shop, &mut self.posts, sys::clock::now_ms());
                     self.posts.recycle(batch);
                 }
+                (Answer::Versions(found), Work::Share(share)) => share.take_in_versions(found),
                 (Answer::Commit(true), Work::Finish(finish)) => finish.committed(),
                 (Answer::Broken, _) => return Err(Leave::Broken),
-                (Answer::Batch(_) | Answer::Commit(_) | Answer::Probe, _) => {}
+                (Answer::Batch(_) | Answer::Commit(_) | Answer::Probe | Answer::Versions(_), _) => {
+                }
             }
         }
         Ok(())

@@ -75,7 +75,7 @@ impl Worker {
     }
 
     fn deal(&self, share: u32, of: u32, name: &str) {
-        self.order(Order::Deal(orders::Share { claim: 7, share, of, name: name.into() }));
+        self.order(Order::Deal(orders::Share { claim: 7, share, of, ..blank(name) }));
     }
 
     fn finish(&self, of: u32, name: &str, failed: bool) -> orders::Sums {
@@ -111,6 +111,12 @@ impl Worker {
         self.pipe = None;
         self.thread.join().unwrap()
     }
+}
+
+/// All of this delta.
+fn blank(name: &str) -> orders::Share {
+    let (key, poison) = Default::default();
+    orders::Share { claim: 7, share: 0, of: 1, key, poison, name: name.into() }
 }
 
 fn lines(n: usize, line: impl Fn(usize) -> String) -> String {
@@ -430,7 +436,7 @@ fn a_delta_that_is_given_up_ends_at_once_though_solr_is_away() {
     // And it can work again.
     let solr = FakeSolr::start_at(&office.config.solr.urls[0]);
     office.delta("y.jsonl", lines(10, |i| format!(r#"{{"id":"d{i}"}}"#)));
-    let share = orders::Share { claim: 8, share: 0, of: 1, name: "y.jsonl".into() };
+    let share = orders::Share { claim: 8, ..blank("y.jsonl") };
     worker.order(Order::Deal(share));
     assert_eq!(worker.report(), Report::ShareDone { claim: 8, share: 0 });
     assert_eq!(solr.ids().len(), 10);
@@ -542,5 +548,63 @@ fn an_idle_worker_does_not_wake() {
     std::thread::sleep(Duration::from_millis(1300));
     assert_eq!(worker.cell.heartbeat(), beat);
     assert_eq!(worker.cell.state(), WorkerState::Idle);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn what_was_given_up_and_comes_late_does_not_stay() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    (config.batch.docs, config.batch.in_flight) = (1, 1);
+    config.solr.timeout = Duration::from_millis(300);
+    let office = Office::new(config);
+    let lines = [r#"{"id":"x","v":1}"#, r#"{"id":"x","v":2}"#, r#"{"id":"y","v":1}"#];
+    office.delta("x.jsonl", lines.join("\n"));
+    // x is given up and sent again, then its second line; meanwhile y takes its time.
+    let silence = Play::Silence(Duration::from_secs(1));
+    let plays = [Play::Hold, Play::Well, Play::Well];
+    solr.play(plays.into_iter().chain(std::iter::repeat_n(silence, 8)));
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    let x = |seen: &fake_solr::Seen<'_>| seen.docs.get("x").map(|doc| doc["v"].clone());
+    solr.wait(|seen| x(seen) == Some(2.into()));
+    solr.release();
+    solr.wait(|seen| x(seen) == Some(1.into()));
+    worker.done(0);
+    assert_eq!(solr.docs()["x"]["v"], 2, "what came late is overwritten");
+    let sums = worker.finish(1, "x.jsonl", false);
+    assert_eq!((sums.lines, sums.docs, sums.rejected), (3, 3, 0), "each line counts once");
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn what_nobody_doubts_is_not_looked_at() {
+    let solr = FakeSolr::start();
+    let office = Office::new(config(&[&solr.url]));
+    office.delta("x.jsonl", lines(100, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    worker.done(0);
+    assert_eq!(solr.looked_up(), 0);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn a_line_that_ends_whoever_converts_it_is_rejected_unread() {
+    let solr = FakeSolr::start();
+    let office = Office::new(config(&[&solr.url]));
+    office.delta("x.jsonl", lines(10, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    let worker = office.hire(0);
+    worker.order(Order::Deal(orders::Share { poison: vec![3, 8], ..blank("x.jsonl") }));
+    worker.done(0);
+    let sums = worker.finish(1, "x.jsonl", false);
+    assert_eq!((sums.lines, sums.docs, sums.rejected), (10, 8, 2));
+    let rejected = office.rejected("x.jsonl");
+    let told: Vec<_> = rejected.iter().map(|r| (&r["line"], &r["raw"])).collect();
+    assert_eq!(
+        told,
+        [(&4.into(), &r#"{"id":"d3"}"#.into()), (&9.into(), &r#"{"id":"d8"}"#.into())]
+    );
+    assert_eq!(worker.cell.hand(), 0);
     assert_eq!(worker.dismiss(), 0);
 }

@@ -23,6 +23,7 @@ use spool::{Checkpoint, Identity};
 use crate::hold::{Hold, is_the_deltas};
 use crate::merge::Merge;
 use crate::posts::Posts;
+use crate::repeats::{self, Repeats};
 use crate::share::Shop;
 
 /// A finish that is under way.
@@ -43,6 +44,7 @@ enum Step {
     Committing,
     /// Sums and reject files are to be looked at.
     Gather,
+    Comparing(Repeats, Vec<(File, u64)>),
     Merging(Merge),
     /// The delta has grown to this size, and stands still at this time if it does not grow again.
     Growing {
@@ -113,8 +115,17 @@ impl Finish {
                 let files = self.gather(delta.as_ref(), shop)?;
                 self.step = match delta.and_then(|delta| self.longer(&delta)) {
                     Some(size) => self.grown(size, shop, now),
-                    None => Step::Merging(Merge::begin(files, &self.beside(shop))?),
+                    None => Step::Comparing(Repeats::begin(self.ids(shop))?, files),
                 };
+                Ok(FinishTurn::Again)
+            }
+            Step::Comparing(mut repeats, files) => {
+                let Some(count) = repeats.step()? else {
+                    self.step = Step::Comparing(repeats, files);
+                    return Ok(FinishTurn::Again);
+                };
+                self.tell_repeats(count, shop);
+                self.step = Step::Merging(Merge::begin(files, &self.beside(shop))?);
                 Ok(FinishTurn::Again)
             }
             Step::Merging(mut merge) => {
@@ -146,6 +157,30 @@ impl Finish {
                 None => Ok(FinishTurn::Again), // cut short again, or taken away
             },
             Step::Done => Ok(FinishTurn::Done(self.sums)),
+        }
+    }
+
+    /// Where the shares have written down their ids, if they have.
+    fn ids(&self, shop: &Shop) -> Vec<PathBuf> {
+        (0..self.order.of).map(|share| shop.spool.ids(self.order.claim, share)).collect()
+    }
+
+    /// Documents with more than one line are counted and told; a delta is settled all the same.
+    fn tell_repeats(&self, count: u64, shop: &Shop) {
+        let delta = self.order.name.to_string_lossy();
+        // As of a share of its own: it counts once, whoever finishes.
+        let (claim, share) = (self.order.claim, u64::MAX);
+        let known = shop.board.known(claim, share);
+        let found = Counts { duplicate_ids: count, ..Counts::default() };
+        let tally = shop.cell.tally();
+        shop.cell.publish(&tally.begin(claim, share, tally.offset, known).reach(0, found));
+        if count > 0 {
+            warn!(shop.log, "ids stand on several lines, any of which may have won: one line for a \
+                document, or workers.partition = \"id\""; "delta" => &*delta, "lines" => count);
+        }
+        if self.sums.lines > repeats::MOST && self.ids(shop).iter().any(|path| path.exists()) {
+            info!(shop.log, "too many lines to look for repeated ids in all of them";
+                "delta" => &*delta, "looked_at" => repeats::MOST);
         }
     }
 

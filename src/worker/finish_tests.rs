@@ -94,7 +94,8 @@ fn all_in(shop: &Shop) -> orders::Finish {
     let record = "{\"line\":2}\n";
     std::fs::write(shop.spool.rejects(7, 0), record).unwrap();
     let counts = Counts { lines: 2, docs: 1, rejected: 1, bytes_read: 6, ..Counts::default() };
-    let mark = Checkpoint { line: 2, offset: 6, rejects: record.len() as u64, counts };
+    let rejects = record.len() as u64;
+    let mark = Checkpoint { line: 2, offset: 6, rejects, counts, quiet: false };
     mark.save(&shop.spool.checkpoint(7, 0), &Identity::of(7, 0, 1, &found)).unwrap();
     orders::Finish { claim: 7, of: 1, name: "x.jsonl".into(), failed: false }
 }

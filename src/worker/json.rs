@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 const DEEPEST: usize = 100;
 
 /// So many members can be asked for by name.
-pub(crate) const NAMED: usize = 4;
+pub(crate) const NAMED: usize = 5;
 
 /// The top-level members of one object: some of them by name, the others only counted.
 #[derive(Debug, Default)]
@@ -27,14 +27,56 @@ pub(crate) struct Members<'a> {
     pub(crate) count: usize,
     /// Those that were asked for: how often each stands there, and its last value.
     pub(crate) named: [(usize, Option<&'a RawValue>); NAMED],
+    /// The others that are objects themselves: operations on a field, or child documents.
+    pub(crate) objects: Vec<&'a RawValue>,
 }
 
 /// Reads one JSON object and nothing else; else says why it is none. No more than [`NAMED`] names.
 pub(crate) fn members<'a>(text: &'a str, names: &[&str]) -> Result<Members<'a>, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = Named(names).deserialize(&mut deserializer).map_err(|e| reason(&e))?;
+    // Without a second brace there is none among the members, and they are skipped faster.
+    let objects = memchr_iter(b'{', text.as_bytes()).nth(1).is_some();
+    let named = Named { names, objects };
+    let members = named.deserialize(&mut deserializer).map_err(|e| reason(&e))?;
     deserializer.end().map_err(|e| reason(&e))?;
     Ok(members)
+}
+
+/// The first value of a member, if the text is JSON so far. What comes behind is not looked at.
+pub(crate) fn first<'a>(text: &'a str, name: &str) -> Option<&'a RawValue> {
+    let mut found = None;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let _ = First(name, &mut found).deserialize(&mut deserializer); // an error ends it early
+    found
+}
+
+struct First<'n, 'o, 'de>(&'n str, &'o mut Option<&'de RawValue>);
+
+impl<'de> DeserializeSeed<'de> for First<'_, '_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for First<'_, '_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Name(&[self.0]))? {
+            if name.is_some() {
+                *self.1 = Some(map.next_value()?);
+                return Err(serde::de::Error::custom("that will do"));
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether the text is one JSON value of any kind; else why not.
@@ -49,7 +91,11 @@ fn reason(error: &serde_json::Error) -> String {
     format!("malformed JSON at byte {}: {what}", error.column())
 }
 
-struct Named<'n>(&'n [&'n str]);
+struct Named<'n> {
+    names: &'n [&'n str],
+    /// Whether members may be objects.
+    objects: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for Named<'_> {
     type Value = Members<'de>;
@@ -68,15 +114,21 @@ impl<'de> Visitor<'de> for Named<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let mut members = Members::default();
-        while let Some(name) = map.next_key_seed(Name(self.0))? {
+        while let Some(name) = map.next_key_seed(Name(self.names))? {
             members.count += 1;
             match name {
                 Some(n) => {
                     members.named[n].0 += 1;
                     members.named[n].1 = Some(map.next_value()?);
                 }
-                None => {
+                None if !self.objects => {
                     map.next_value::<IgnoredAny>()?;
+                }
+                None => {
+                    let value: &RawValue = map.next_value()?;
+                    if value.get().starts_with('{') {
+                        members.objects.push(value);
+                    }
                 }
             }
         }

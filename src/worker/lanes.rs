@@ -17,7 +17,7 @@ use crate::batch::Batch;
 use crate::climb::Climb;
 use crate::flow::Rate;
 use crate::lane::{Lane, Standing, UnderWay};
-use crate::node::{Forms, Node, Request};
+use crate::node::{Errand, Forms, Node};
 use crate::receipt::Wait;
 use looks::LOOKS_APART;
 
@@ -39,7 +39,7 @@ pub(crate) enum Take {
     /// Bring this batch there.
     Batch(Batch, Ticket),
     /// Post this, which has no documents.
-    Plain(Request, Ticket),
+    Plain(Errand, Ticket),
     /// Nothing before this time, if any.
     Nothing(Option<u64>),
     /// The same; or earlier, when another worker leaves a leader to us.
@@ -56,6 +56,7 @@ pub(crate) struct Ticket {
 
 /// What became of a batch that was not finished.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "handed on at once, never kept")]
 pub(crate) enum Back {
     /// It waits in its lane.
     Kept,
@@ -79,7 +80,7 @@ pub(crate) struct Lanes {
     climb: Option<Climb>,
     retry: config::Retry,
     lanes: Vec<Lane>,
-    plain: VecDeque<Request>,
+    plain: VecDeque<Errand>,
     /// The post threads that have a ticket, of whatever layout.
     on_it: BTreeSet<usize>,
     next: usize,
@@ -226,8 +227,8 @@ impl Lanes {
         Back::Kept
     }
 
-    pub(crate) fn push_plain(&mut self, request: Request) {
-        self.plain.push_back(request);
+    pub(crate) fn push_plain(&mut self, errand: Errand) {
+        self.plain.push_back(errand);
     }
 
     pub(crate) fn halt(&mut self, halted: bool, now: u64) {
@@ -273,13 +274,14 @@ impl Lanes {
         let mut wake = None;
         let mut others_turn = false;
         let mut later = |at: u64| wake = Some(wake.map_or(at, |w: u64| w.min(at)));
-        if let Some(request) = self.plain.front().copied() {
+        if !self.plain.is_empty() {
             let any = &self.lanes[ANY];
             if any.not_before <= now {
-                self.plain.pop_front();
-                return Take::Plain(request, self.ticket(ANY, who, now));
+                if let Some(errand) = self.plain.pop_front() {
+                    return Take::Plain(errand, self.ticket(ANY, who, now));
+                }
             }
-            later(any.not_before);
+            later(self.lanes[ANY].not_before);
         }
         let rate = self.rate.wait(now);
         let count = self.lanes.len();
@@ -321,8 +323,8 @@ impl Lanes {
     }
 
     fn take_back(&mut self, who: usize) -> Take {
-        if let Some(request) = self.plain.pop_front() {
-            return Take::Plain(request, self.ticket(ANY, who, 0));
+        if let Some(errand) = self.plain.pop_front() {
+            return Take::Plain(errand, self.ticket(ANY, who, 0));
         }
         let suspects = self.lanes.iter_mut().find_map(|l| l.suspects.pop().map(|(_, b)| b));
         match suspects.or_else(|| self.lanes.iter_mut().find_map(|l| l.waiting.pop_front())) {
@@ -455,8 +457,8 @@ impl Lanes {
     }
 
     /// A post without documents is tried again.
-    pub(crate) fn again(&mut self, request: Request) {
-        self.plain.push_front(request);
+    pub(crate) fn again(&mut self, errand: Errand) {
+        self.plain.push_front(errand);
     }
 
     /// Solr failed at what is left of this batch, each by itself. The lane may be well; what is left
@@ -525,8 +527,15 @@ impl Lanes {
         let Some(t) = lane.trouble.take() else { return };
         if t.is_told {
             let away = now.saturating_sub(t.since) as f64 / 1000.0;
-            let who = lane.shard.as_deref().unwrap_or("Solr");
-            info!(self.log, "{who} takes updates again"; "away_s" => format!("{away:.1}"));
+            let away = format!("{away:.1}");
+            match &lane.shard {
+                Some(shard) => info!(self.log, "{shard} takes updates again"; "away_s" => away),
+                // Where its shards are known, they speak for themselves.
+                None if self.discovers && !self.is_blind => {
+                    info!(self.log, "Solr answers again"; "away_s" => away);
+                }
+                None => info!(self.log, "Solr takes updates again"; "away_s" => away),
+            }
         }
         self.show();
     }

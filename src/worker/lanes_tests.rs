@@ -40,6 +40,7 @@ fn cluster(shards: &[(&str, &str)]) -> Look {
             layout,
             leaders: shards.iter().map(core).collect(),
             read_only: false,
+            created: None,
         },
     }))
 }
@@ -271,12 +272,12 @@ fn halted_everything_is_handed_back_and_nothing_waits() {
     let mut lanes = led(&[("shard1", "a"), ("shard2", "")]);
     push(&mut lanes, 1);
     push(&mut lanes, 2);
-    lanes.push_plain(Request::Commit);
+    lanes.push_plain(Errand::Commit);
     let Take::Plain(_, ticket) = lanes.take(0, 0) else { panic!() };
     lanes.failed(&ticket, 0, None, &refused(), 0);
-    lanes.again(Request::Commit);
+    lanes.again(Errand::Commit);
     lanes.halt(true, 0);
-    assert!(matches!(lanes.take(0, 1), Take::Plain(Request::Commit, _)));
+    assert!(matches!(lanes.take(0, 1), Take::Plain(Errand::Commit, _)));
     assert!(take(&mut lanes, 0, 1).is_some() && take(&mut lanes, 0, 1).is_some());
     assert_eq!((wakes(&mut lanes, 1), lanes.bytes), (None, 0));
 }

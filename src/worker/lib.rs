@@ -6,13 +6,15 @@
 //! checkpoint, a reject file, and messages to the parent. In the order of the data:
 //!
 //! - `desk` the main thread's loop: orders in, reports out
-//! - `share` a share of a delta, open: `lines`, `convert` (on `json`), `sorter` (into `batch`es),
+//! - `share` a share of a delta, open: `lines` (by `partition`), `convert` (on `json`), `sorter` (into `batch`es),
 //!   `window`, `rejects`, `limit`
 //! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a `lane` for each
 //!   shard's leader, with its `flow` and `backoff`; `climb` finds how many requests at once are worth it
 //! - `post` a post thread: `node`, `wire` (with `secrets`, `tls`), `receipt`
+//! - `doubts` documents of which nobody can be sure, and the look at them at a share's end
+//! - `guard` what may be carried out once only: with `versions`, written down in `intents`
 //! - `scout` a thread that looks who leads
-//! - `finish` a delta's end: commit, sums, `merge`
+//! - `finish` a delta's end: commit, sums, `repeats`, `merge`
 //! - `hold` what the machine cannot do at present
 
 mod backoff;
@@ -20,9 +22,12 @@ mod batch;
 mod climb;
 mod convert;
 mod desk;
+mod doubts;
 mod finish;
 mod flow;
+mod guard;
 mod hold;
+mod intents;
 mod json;
 mod lane;
 mod lanes;
@@ -30,17 +35,20 @@ mod limit;
 mod lines;
 mod merge;
 mod node;
+mod partition;
 mod post;
 mod posts;
 mod probe;
 mod queue;
 mod receipt;
 mod rejects;
+mod repeats;
 mod scout;
 mod secrets;
 mod share;
 mod sorter;
 mod tls;
+mod versions;
 mod window;
 mod wire;
 

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use memchr::memchr;
 
@@ -72,7 +73,7 @@ impl Lines {
     /// `offset`. `longest`: in bytes, without the newline.
     pub(crate) fn new(
         mut file: File,
-        (share, of): (u32, u32),
+        (share, of): (u64, u64),
         longest: u64,
         index: u64,
         offset: u64,
@@ -80,8 +81,8 @@ impl Lines {
         file.seek(SeekFrom::Start(offset))?;
         Ok(Lines {
             file,
-            share: share.into(),
-            of: of.max(1).into(),
+            share,
+            of: of.max(1),
             longest: usize::try_from(longest).unwrap_or(usize::MAX),
             buffer: vec![0; CHUNK],
             from: 0,
@@ -172,6 +173,26 @@ impl Lines {
         })
     }
 
+    /// The line that begins there once more, without its newline; the reading goes on where it was.
+    /// No longer than what is allowed: more was never taken for a line.
+    pub(crate) fn again(&self, offset: u64) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            let before = line.len();
+            line.resize(before + CHUNK.min(self.longest.saturating_add(2)), 0);
+            let read = self.file.read_at(&mut line[before..], offset + before as u64)?;
+            line.truncate(before + read);
+            let end = memchr(b'\n', &line[before..]).map(|at| before + at);
+            if end.is_some() || read == 0 || line.len() > self.longest {
+                line.truncate(end.unwrap_or(line.len()));
+                if line.ends_with(b"\r") {
+                    line.pop();
+                }
+                return Ok(line);
+            }
+        }
+    }
+
     fn make_room(&mut self) {
         if !self.is_ours() || self.dropped > 0 || self.looked > self.longest {
             self.dropped += self.looked as u64;
@@ -209,7 +230,8 @@ mod tests {
         from: (u64, u64),
     ) -> Vec<(Place, Vec<u8>)> {
         let file = file.try_clone().unwrap();
-        let mut lines = Lines::new(file, (share, of), longest, from.0, from.1).unwrap();
+        let mut lines =
+            Lines::new(file, (share.into(), of.into()), longest, from.0, from.1).unwrap();
         let mut all = Vec::new();
         loop {
             match lines.next().unwrap() {

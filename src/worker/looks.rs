@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use cluster::{Cluster, Layout};
+use cluster::{Cluster, Collection, Layout};
 use scoreboard::Trouble;
-use slog::warn;
+use slog::{info, warn};
 
 use super::{ANY, Lanes};
 use crate::batch::Batch;
@@ -165,9 +165,22 @@ impl Lanes {
                 }
             }
         }
+        self.tell_another_collection(&cluster.collection);
         self.cluster = Some(cluster);
         self.set_any();
         learnt
+    }
+
+    /// What is delivered from now on does not go where what was delivered before went.
+    fn tell_another_collection(&self, now: &Collection) {
+        let Some(before) = self.cluster.as_ref().map(|cluster| &cluster.collection) else { return };
+        if before.name != now.name {
+            info!(self.log, "the alias stands for another collection"; "now" => &now.name,
+                "before" => &before.name);
+        } else if before.created.is_some() && before.created != now.created {
+            warn!(self.log, "the collection was deleted and made anew: what Solr has confirmed before \
+                is not in it, so hand over again what is missing"; "collection" => &now.name);
+        }
     }
 
     /// Makes the lanes of another layout; gives back what waited in the old ones.

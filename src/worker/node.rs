@@ -11,12 +11,36 @@ pub(crate) enum Request {
     Probe,
     /// A hard commit.
     Commit,
+    /// What version documents have.
+    Versions,
+}
+
+/// A request of its own, beside the batches: any node will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// To see whether updates would be taken.
+    Probe,
+    /// A hard commit.
+    Commit,
+    /// The versions of the documents that this form names.
+    Versions(Vec<u8>),
+}
+
+impl Errand {
+    pub(crate) fn request(&self) -> Request {
+        match self {
+            Errand::Probe => Request::Probe,
+            Errand::Commit => Request::Commit,
+            Errand::Versions(_) => Request::Versions,
+        }
+    }
 }
 
 /// How requests are made, the same for every node.
 #[derive(Debug, Clone)]
 pub(crate) struct Forms {
     collection: String,
+    unique_key: String,
     within: String,
 }
 
@@ -31,6 +55,7 @@ pub(crate) struct Node {
     update: String,
     plain: String,
     commit: String,
+    versions: String,
 }
 
 impl Forms {
@@ -39,7 +64,8 @@ impl Forms {
             config::Commit::Within(time) => format!("&commitWithin={}", time.as_millis()),
             config::Commit::Delta | config::Commit::None => String::new(),
         };
-        Forms { collection: solr.collection.clone(), within }
+        let (collection, unique_key) = (solr.collection.clone(), solr.unique_key.clone());
+        Forms { collection, unique_key, within }
     }
 
     /// A node that passes on what is not its own.
@@ -55,12 +81,16 @@ impl Forms {
     fn node(&self, name: &str, at: &str, leads: bool) -> Node {
         // Whatever the collection's own defaults are, this is the form that is read.
         let plain = format!("{at}/update?wt=json&json.nl=flat&indent=off");
+        // A leader says what it has itself; a replica might not have it yet.
+        let local = if leads { "&distrib=false" } else { "" };
+        let fields = format!("{},_version_", self.unique_key);
         Node {
             name: name.to_owned(),
             leads,
             collection: self.collection.clone(),
             update: format!("{plain}&versions=true{}", self.within),
             commit: format!("{plain}&commit=true"),
+            versions: format!("{at}/get?wt=json&json.nl=flat&indent=off&fl={fields}{local}"),
             plain,
         }
     }
@@ -72,6 +102,7 @@ impl Node {
             Request::Update => &self.update,
             Request::Probe => &self.plain,
             Request::Commit => &self.commit,
+            Request::Versions => &self.versions,
         }
     }
 
@@ -112,6 +143,10 @@ mod tests {
         assert_eq!(
             forms.leader("http://a/solr/offers_shard1_replica_n1").url(Request::Probe),
             "http://a/solr/offers_shard1_replica_n1/update?wt=json&json.nl=flat&indent=off"
+        );
+        assert_eq!(
+            forms.leader("http://a/solr/offers_shard1_replica_n1").url(Request::Versions),
+            "http://a/solr/offers_shard1_replica_n1/get?wt=json&json.nl=flat&indent=off&fl=id,_version_&distrib=false"
         );
     }
 }

@@ -6,6 +6,7 @@
 //! moves the mark. It can be halted at any moment but in the middle of a request, and then hands
 //! back what it has, outcomes still open where nobody knows.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,13 +14,15 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use scoreboard::PosterCell;
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
 
 use crate::batch::{Batch, Entry, Kind, Outcome};
+use crate::guard::{CONFLICTS, Conflict};
 use crate::lanes::{Back, Take, Ticket};
-use crate::node::{Node, Request};
+use crate::node::{Errand, Node, Request};
 use crate::queue::Queue;
 use crate::receipt::{self, Reply, Verdict, Wait};
+use crate::versions::{self, Unread};
 use crate::wire::Wire;
 
 /// So many documents at fault are looked for where Solr's message says; then by halves, which takes
@@ -45,6 +48,8 @@ pub(crate) enum Answer {
     Commit(bool),
     /// The probe is over.
     Probe,
+    /// Versions that were asked for, by id, of those that are there; `None`: halted before.
+    Versions(Option<HashMap<String, i64>>),
     /// The thread has come to an unforeseen end.
     Broken,
 }
@@ -56,6 +61,7 @@ pub(crate) struct Poster {
     pub(crate) wire: Wire,
     pub(crate) cell: PosterCell,
     pub(crate) min_rf: u32,
+    pub(crate) unique_key: String,
     pub(crate) answers: Sender<Answer>,
     pub(crate) buffer: Vec<u8>,
     /// It was told that Solr routes otherwise.
@@ -82,7 +88,7 @@ impl Poster {
             loop {
                 let answer = match self.queue.take(self.who) {
                     Take::Batch(batch, ticket) => self.deliver(batch, &ticket).map(Answer::Batch),
-                    Take::Plain(request, ticket) => self.insist(request, &ticket),
+                    Take::Plain(errand, ticket) => self.insist(errand, &ticket),
                     Take::Nothing(_) | Take::Turn(_) => None,
                 };
                 if let Some(answer) = answer {
@@ -114,6 +120,16 @@ impl Poster {
             };
             if self.queue.is_halted() {
                 break Back::Returned(batch);
+            }
+            if batch.is_guarded() {
+                // Only a leader's receipt tells which of many were carried out.
+                if part.len() > 1 && (!ticket.node.leads || self.min_rf > 1) {
+                    batch.go_on_one_by_one(part);
+                    continue;
+                }
+                if let Err(wait) = self.prepare(&mut batch, part.clone(), &ticket.node) {
+                    break self.queue.failed(ticket, self.who, Some(batch), &wait);
+                }
             }
             if std::mem::take(&mut again) {
                 self.cell.set_retries(self.cell.retries() + 1);
@@ -179,9 +195,24 @@ impl Poster {
     }
 
     fn post_part(&mut self, batch: &mut Batch, part: Range<usize>, node: &Node) -> Verdict {
+        let (verdict, versions) = self.post_as_it_is(batch, part.clone(), node);
+        for (entry, version) in batch.entries[part.clone()].iter_mut().zip(versions) {
+            entry.version = version;
+        }
+        batch.doubt(&verdict, part);
+        verdict
+    }
+
+    /// What is made of the answer, and the versions of what it says is in.
+    fn post_as_it_is(
+        &mut self,
+        batch: &mut Batch,
+        part: Range<usize>,
+        node: &Node,
+    ) -> (Verdict, Vec<i64>) {
         batch.entries[part.clone()].iter_mut().for_each(|e| e.attempts += 1);
         let url = node.url(Request::Update);
-        let reply = if part.len() == batch.len() {
+        let reply = if part.len() == batch.len() && !batch.is_guarded() {
             batch.with_whole_body(|body| self.post(url, body))
         } else {
             let mut body = std::mem::take(&mut self.buffer);
@@ -193,47 +224,104 @@ impl Poster {
             reply
         };
         match reply {
-            Ok(reply) => receipt::judge(&reply, node.leads, batch, part, self.min_rf),
-            Err(wait) => Verdict::Wait { wait, applied: 0, suspect: false },
+            Ok(reply) => receipt::weigh(&reply, node.leads, batch, part, self.min_rf),
+            Err(wait) => (Verdict::Wait { wait, applied: 0, suspect: false }, Vec::new()),
         }
     }
 
-    /// Posts what has no documents. `None`: it is tried again.
-    fn insist(&mut self, request: Request, ticket: &Ticket) -> Option<Answer> {
-        let answer = |done| match request {
-            Request::Commit => Answer::Commit(done),
-            Request::Probe | Request::Update => Answer::Probe,
-        };
+    /// Sees to it that each guarded document of a part has the version that it is for, and that
+    /// this is on the disk before it goes out.
+    fn prepare(&self, batch: &mut Batch, part: Range<usize>, node: &Node) -> Result<(), Wait> {
+        let unread: Vec<usize> = part.filter(|n| batch.guards[*n].version.is_none()).collect();
+        let mut found = HashMap::new();
+        for form in versions::forms(unread.iter().map(|n| batch.listed(*n))) {
+            let reply = self.ask(node.url(Request::Versions), &form)?;
+            match versions::read(&reply, &self.unique_key) {
+                Ok(some) => found.extend(some),
+                Err(Unread::Wait(wait)) => return Err(wait),
+                Err(Unread::Never(why)) => return Err(Wait::standing(why)),
+            }
+        }
+        let version = |n: &usize| found.get(batch.listed(*n)).copied().unwrap_or(-1);
+        let versions: Vec<i64> = unread.iter().map(version).collect();
+        if let Some(intents) = batch.intents.as_ref().filter(|_| !unread.is_empty()) {
+            let intent =
+                |(n, version): (&usize, &i64)| (batch.entries[*n].line, *version, batch.listed(*n));
+            let all: Vec<_> = unread.iter().zip(&versions).map(intent).collect();
+            let held =
+                |e| Wait::passing(format!("what is sent cannot be written down before: {e}"));
+            intents.write(&all).map_err(held)?;
+        }
+        for (n, version) in unread.into_iter().zip(versions) {
+            batch.guards[n].version = Some(version);
+        }
+        Ok(())
+    }
+
+    /// Runs an errand. `None`: it is tried again.
+    fn insist(&mut self, errand: Errand, ticket: &Ticket) -> Option<Answer> {
         if self.queue.is_halted() {
             self.queue.release(ticket, self.who);
-            return Some(answer(false));
+            return Some(match errand {
+                Errand::Commit => Answer::Commit(false),
+                Errand::Probe => Answer::Probe,
+                Errand::Versions(_) => Answer::Versions(None),
+            });
         }
-        let reply = self.post(ticket.node.url(request), b"[]");
-        match reply.and_then(|reply| receipt::judge_plain(&reply)) {
-            Ok(()) => {
+        let url = ticket.node.url(errand.request());
+        let plain = || receipt::judge_plain(&self.post(url, b"[]")?);
+        let answer = match &errand {
+            Errand::Commit => plain().map(|()| Answer::Commit(true)),
+            Errand::Probe => plain().map(|()| Answer::Probe),
+            Errand::Versions(form) => self.ask_versions(url, form).map(Answer::Versions),
+        };
+        match answer {
+            Ok(answer) => {
                 self.queue.worked(ticket, self.who, Duration::ZERO, (0, 0));
                 self.queue.release(ticket, self.who);
-                Some(answer(true))
+                Some(answer)
             }
             Err(wait) => {
                 self.cell.set_retries(self.cell.retries() + 1);
                 self.queue.failed(ticket, self.who, None, &wait);
-                self.queue.again(request);
+                self.queue.again(errand);
                 None
             }
         }
     }
 
+    /// Where Solr will not say, all may be otherwise than it confirmed.
+    fn ask_versions(&self, url: &str, form: &[u8]) -> Result<Option<HashMap<String, i64>>, Wait> {
+        match versions::read(&self.ask(url, form)?, &self.unique_key) {
+            Ok(found) => Ok(Some(found)),
+            Err(Unread::Wait(wait)) => Err(wait),
+            Err(Unread::Never(why)) => {
+                warn!(self.log, "what was given up on the way is sent again unseen"; "reason" => why);
+                Ok(Some(HashMap::new()))
+            }
+        }
+    }
+
     fn post(&self, url: &str, body: &[u8]) -> Result<Reply, Wait> {
-        let reply = self.wire.look_up(url).and_then(|()| {
+        let reply = self.talk(url, || self.wire.post(url, body));
+        self.cell.set_posts(self.cell.posts() + 1);
+        self.cell.set_bytes_posted(self.cell.bytes_posted() + body.len() as u64);
+        reply
+    }
+
+    fn ask(&self, url: &str, form: &[u8]) -> Result<Reply, Wait> {
+        self.talk(url, || self.wire.ask(url, form))
+    }
+
+    fn talk(&self, url: &str, f: impl FnOnce() -> Result<Reply, Wait>) -> Result<Reply, Wait> {
+        let known = self.wire.look_up(url).map_err(|wait| Wait { unsent: true, ..wait });
+        let reply = known.and_then(|()| {
             // Only now: from here on every wait is under solr.timeout, and a longer one is a hang.
             self.cell.set_request_since(sys::clock::now_ms().max(1));
-            let reply = self.wire.post(url, body);
+            let reply = f();
             self.cell.set_request_since(0);
             reply
         });
-        self.cell.set_posts(self.cell.posts() + 1);
-        self.cell.set_bytes_posted(self.cell.bytes_posted() + body.len() as u64);
         reply.map_err(|wait| Wait { stale: true, ..wait })
     }
 }
@@ -253,6 +341,11 @@ impl Batch {
             Verdict::Forwarded => {
                 self.forwards += u32::from(node.leads);
                 self.settle_next(part, &Outcome::Confirmed);
+            }
+            Verdict::AtFault { status: 409, message, applied }
+                if self.is_guarded() && (applied.is_some() || single) =>
+            {
+                return self.apply_conflict(part, applied.unwrap_or(0), &message);
             }
             Verdict::AtFault { status, message, applied: Some(applied) } => {
                 let at = part.start + applied;
@@ -287,6 +380,47 @@ impl Batch {
             }
         }
         Step::On
+    }
+
+    /// A guarded document is refused for its version, after so many of the part were carried out.
+    fn apply_conflict(&mut self, part: Range<usize>, applied: usize, message: &str) -> Step {
+        let at = part.start + applied;
+        self.settle(part.start..at, &Outcome::Confirmed);
+        let doubtful = &mut self.entries[at].doubtful;
+        match self.guards[at].conflict(message, doubtful) {
+            Conflict::Settled(outcome) => {
+                self.settle(at..at + 1, &outcome);
+                self.go_on_with(&[(at + 1, part.end)]);
+            }
+            Conflict::Overtaken => {
+                self.go_on_with(&[(at, part.end)]);
+                if self.guards[at].conflicts % CONFLICTS == 0 {
+                    let reason = "another program writes the same document again and again";
+                    return Step::Later(Wait::passing(format!("{reason}: {message}")));
+                }
+            }
+        }
+        Step::On
+    }
+
+    /// What a verdict leaves open may have been carried out all the same, or may be later.
+    fn doubt(&mut self, verdict: &Verdict, part: Range<usize>) {
+        let from = match verdict {
+            Verdict::Wait { wait, .. } if wait.unsent => return,
+            Verdict::Wait { applied, .. } => part.start + applied,
+            // Sent again, if it came from one that should lead.
+            Verdict::Forwarded if self.is_guarded() => part.start,
+            Verdict::Forwarded => return,
+            Verdict::AtFault { applied: None, .. } if part.len() > 1 => part.start,
+            Verdict::AtFault { .. } | Verdict::Confirmed | Verdict::TooLarge => return,
+        };
+        self.entries[from.min(part.end)..part.end].iter_mut().for_each(|e| e.doubtful = true);
+    }
+
+    /// Each command of the next part is a part by itself.
+    fn go_on_one_by_one(&mut self, part: Range<usize>) {
+        self.parts.pop();
+        self.parts.extend(part.rev().map(|n| n..n + 1));
     }
 
     /// It is nobody's fault, so far as we know.
@@ -367,10 +501,12 @@ impl Batch {
 
     /// A document that Solr has confirmed and that changes nothing when it is sent again.
     fn witness(&self) -> Option<usize> {
+        if self.is_guarded() {
+            return None;
+        }
         (0..self.len()).find(|n| {
             let entry = &self.entries[*n];
-            let is_whole = || !may_count_twice(self.document(*n));
-            entry.is_confirmed() && entry.kind == Kind::Add && is_whole() && !self.comes_again(*n)
+            entry.is_confirmed() && entry.kind == Kind::Add && !self.comes_again(*n)
         })
     }
 
@@ -380,18 +516,6 @@ impl Batch {
         let first = named.next()?;
         named.next().is_none().then_some(first)
     }
-}
-
-/// Whether a document may hold what does another thing the second time: a member (or a value) of
-/// such a name, or one that is spelled with escapes where letters would do.
-fn may_count_twice(line: &[u8]) -> bool {
-    let names = ["inc", "add", "add-distinct", "remove", "removeregex", "_version_"];
-    let has = |name: &str| {
-        memchr::memmem::find_iter(line, name.as_bytes())
-            .any(|at| at > 0 && line[at - 1] == b'"' && line.get(at + name.len()) == Some(&b'"'))
-    };
-    let mut escapes = memchr::memmem::find_iter(line, br"\u00");
-    names.into_iter().any(has) || escapes.any(|at| matches!(line.get(at + 4), Some(b'2'..=b'7')))
 }
 
 #[cfg(test)]

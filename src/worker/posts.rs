@@ -14,7 +14,7 @@ use slog::Logger;
 
 use crate::batch::Batch;
 use crate::lanes::{Back, Lanes};
-use crate::node::Request;
+use crate::node::Errand;
 use crate::post::{Answer, Poster};
 use crate::queue::Queue;
 use crate::scout::Scout;
@@ -69,6 +69,7 @@ impl Posts {
                     wire,
                     cell: cell.poster(who),
                     min_rf: config.solr.min_rf,
+                    unique_key: config.solr.unique_key.clone(),
                     answers: Sender::clone(&sender),
                     buffer: Vec::new(),
                     told: false,
@@ -165,18 +166,23 @@ impl Posts {
 
     /// Has a hard commit made.
     pub(crate) fn commit(&mut self) {
-        self.plain(Request::Commit);
+        self.plain(Errand::Commit);
     }
 
     /// Has an empty update posted, to see whether Solr would take one.
     pub(crate) fn probe(&mut self) {
-        self.plain(Request::Probe);
+        self.plain(Errand::Probe);
     }
 
-    fn plain(&mut self, request: Request) {
+    /// Has Solr asked for the versions of the documents that a form names.
+    pub(crate) fn ask_versions(&mut self, form: Vec<u8>) {
+        self.plain(Errand::Versions(form));
+    }
+
+    fn plain(&mut self, errand: Errand) {
         self.under_way += 1;
         self.count();
-        self.queue.push_plain(request);
+        self.queue.push_plain(errand);
     }
 
     /// The next answer, if there is one.

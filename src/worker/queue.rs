@@ -15,7 +15,7 @@ use scoreboard::Turns;
 
 use crate::batch::Batch;
 use crate::lanes::{Back, Lanes, Learnt, Look, Take, Ticket};
-use crate::node::Request;
+use crate::node::Errand;
 use crate::receipt::Wait;
 
 /// A request that is made when there is nothing to wake a thread earlier is at most so far off.
@@ -142,8 +142,8 @@ impl Queue {
         back
     }
 
-    pub(crate) fn push_plain(&self, request: Request) {
-        self.change_work(|lanes| lanes.push_plain(request));
+    pub(crate) fn push_plain(&self, errand: Errand) {
+        self.change_work(|lanes| lanes.push_plain(errand));
     }
 
     pub(crate) fn set_busy(&self, busy: bool) {
@@ -221,8 +221,8 @@ impl Queue {
         self.change_work(|lanes| lanes.failed(ticket, who, batch, wait, now()))
     }
 
-    pub(crate) fn again(&self, request: Request) {
-        self.change_work(|lanes| lanes.again(request));
+    pub(crate) fn again(&self, errand: Errand) {
+        self.change_work(|lanes| lanes.again(errand));
     }
 
     pub(crate) fn suspect(

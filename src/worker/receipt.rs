@@ -73,6 +73,8 @@ pub(crate) struct Wait {
     /// The connection broke while the body was being sent: perhaps something on the way found it
     /// too large, and its 413 was lost with the connection.
     pub(crate) cut: bool,
+    /// Nothing was sent: there was no connection.
+    pub(crate) unsent: bool,
     /// It asks us to slow down.
     pub(crate) overload: bool,
     /// Another may lead the shard by now: worth a look at the cluster.
@@ -86,6 +88,7 @@ impl Wait {
             reason: reason.into(),
             retry_after: None,
             cut: false,
+            unsent: false,
             overload: false,
             stale: false,
         }
@@ -138,16 +141,46 @@ pub(crate) fn judge(
     part: Range<usize>,
     min_rf: u32,
 ) -> Verdict {
-    let (answer, verdict) = judge_head(reply);
+    weigh(reply, leads, sent, part, min_rf).0
+}
+
+/// The same, and the versions of what is in by that, in the order of the part.
+pub(crate) fn weigh(
+    reply: &Reply,
+    leads: bool,
+    sent: &Batch,
+    part: Range<usize>,
+    min_rf: u32,
+) -> (Verdict, Vec<i64>) {
+    let (answer, head) = judge_head(reply);
+    let verdict = judge_answer(answer.as_ref(), head, leads, sent, part.clone(), min_rf);
+    let count = match &verdict {
+        Verdict::Confirmed | Verdict::Forwarded => part.len(),
+        Verdict::AtFault { applied, .. } => applied.unwrap_or(0),
+        Verdict::Wait { applied, .. } => *applied,
+        Verdict::TooLarge => 0,
+    };
+    let versions = answer.map_or_else(Vec::new, |a| a.versions(sent, part.take(count)));
+    (verdict, versions)
+}
+
+fn judge_answer(
+    answer: Option<&Answer<'_>>,
+    head: Option<Verdict>,
+    leads: bool,
+    sent: &Batch,
+    part: Range<usize>,
+    min_rf: u32,
+) -> Verdict {
     // Where a replica more is asked for than the leader itself, an error's receipt does not say
     // whether that was there.
-    let applied = match &answer {
+    let applied = match answer {
         Some(answer) if leads && min_rf <= 1 && answer.is_kept() && !answer.is_of_another() => {
             applied(answer, sent, part.clone())
         }
         _ => None,
     };
-    match verdict {
+    match head {
         Some(Verdict::AtFault { status, message, .. }) => {
             let applied = applied.filter(|n| *n < part.len());
             return Verdict::AtFault { status, message, applied };
@@ -248,6 +281,10 @@ fn judge_head(reply: &Reply) -> (Option<Answer<'_>>, Option<Verdict>) {
         }
         (413, _) => Some(Verdict::TooLarge),
         (401, _) => standing(credentials_not_taken(&said())),
+        (403, _) if said().ends_with(" is read-only.") => standing(format!(
+            "refuses updates (HTTP 403){} make it writable again (readOnly=false)",
+            said()
+        )),
         (403, _) => standing(format!(
             "may not write (HTTP 403){}: give this user the right to update",
             said()
@@ -271,6 +308,16 @@ fn judge_head(reply: &Reply) -> (Option<Answer<'_>>, Option<Verdict>) {
 }
 
 impl Answer<'_> {
+    /// The versions of these commands, as the receipt lists them.
+    fn versions(&self, sent: &Batch, entries: impl Iterator<Item = usize>) -> Vec<i64> {
+        let (mut adds, mut deletes) = (self.adds.0.iter(), self.deletes.0.iter());
+        let listed = |entry: usize| match sent.entries[entry].kind {
+            Kind::Add => adds.next(),
+            Kind::Delete => deletes.next(),
+        };
+        entries.map_while(listed).map(|(_, version)| *version).collect()
+    }
+
     /// Whether it does not say that nobody has what it lists.
     fn is_kept(&self) -> bool {
         let rf = self.response_header.as_ref().and_then(|header| header.rf);

@@ -6,24 +6,30 @@
 //! has been done. What the machine cannot do at present (a full disk) is held and tried again;
 //! only what is wrong with the delta itself fails the share.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use scoreboard::{Board, WorkerCell};
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
 use spool::{Checkpoint, Identity, Spool};
 
 use crate::batch::{Batch, Kind, Outcome};
 use crate::convert::{Converted, Converter};
+use crate::doubts::{Audit, Doubt, Doubts};
 use crate::finish::counts_at;
 use crate::hold::{Hold, is_the_deltas};
+use crate::intents::Intents;
 use crate::limit;
 use crate::lines::{Found, Grown, Lines, Place};
+use crate::partition::Partition;
 use crate::posts::Posts;
 use crate::rejects::{Original, Reject, RejectFile, Stage};
+use crate::repeats::Ids;
 use crate::sorter::{Added, Sorter};
-use crate::window::{Done, Window};
+use crate::versions;
+use crate::window::{self, Done, Window};
 
 /// Between two checkpoints, in milliseconds.
 const CHECKPOINT: u64 = 1000;
@@ -80,12 +86,26 @@ pub(crate) struct Share {
     delta: String,
     identity: Identity,
     checkpoint_path: std::path::PathBuf,
+    partition: Partition,
     lines: Lines,
     sorter: Sorter,
     /// Lines whose ids are in batches that must be answered first.
     held: VecDeque<(Place, Vec<u8>)>,
     window: Window,
+    intents: Arc<Intents>,
+    /// Documents of which nobody can be sure, and the look at them at the end.
+    doubts: Doubts,
+    audit: Option<Audit>,
+    looked: bool,
+    /// Doubtful lines that are sorted again.
+    sorted_again: HashSet<u64>,
+    /// Lines before this one another worker may have sent before it died.
+    sent_before: u64,
+    /// So many lines more are such.
+    replayed: u64,
     rejects: RejectFile,
+    /// Where a document may have one line only.
+    ids: Option<Ids>,
     reading: Reading,
     /// Where the mark is and what lies before it.
     mark: Checkpoint,
@@ -117,13 +137,16 @@ impl Share {
         let found = file.metadata().map_err(Unopened::Machine)?;
         let identity = Identity::of(order.claim, order.share, order.of, &found);
         let checkpoint_path = shop.spool.checkpoint(order.claim, order.share);
-        let (mark, ever_saved, rejects) =
+        let (mut mark, ever_saved, rejects) =
             take_up(&checkpoint_path, &identity, &shop.spool.rejects(order.claim, order.share))
                 .map_err(Unopened::Machine)?;
-        let counted = counts_at(&checkpoint_path).map_err(Unopened::Machine)?.unwrap_or_default();
+        let path = shop.spool.intents(order.claim, order.share);
+        let intents = Arc::new(Intents::open(&path, mark.line).map_err(Unopened::Machine)?);
+        let counted = counts_at(&checkpoint_path).map_err(Unopened::Machine)?;
+        let partition = Partition::new(&order);
         let lines = Lines::new(
             file,
-            (order.share, order.of),
+            partition.by_number(),
             shop.config.spool.max_line,
             mark.line,
             mark.offset,
@@ -131,7 +154,16 @@ impl Share {
         .map_err(at_fault)?;
         let tally = shop.cell.tally();
         let (claim, share) = (order.claim, order.share.into());
-        let known = shop.board.known(claim, share).zip(counted, u64::max);
+        let known = shop.board.known(claim, share).zip(counted.unwrap_or_default(), u64::max);
+        // Whoever had it before was a window ahead of its mark at most; and that, a second ahead of
+        // its checkpoint.
+        let ahead = known.lines.saturating_sub(mark.counts.lines) + 2 * window::MOST as u64;
+        let replayed = if mark.quiet || !ever_saved { 0 } else { ahead };
+        if std::mem::take(&mut mark.quiet) || counted.is_none() {
+            // From now on it is seen that somebody had it. (If not, the disk is full, and nothing is
+            // kept at all before it works.)
+            let _ = mark.save(&checkpoint_path, &identity);
+        }
         shop.cell.publish(&tally.begin(claim, share, mark.offset, known));
         if mark.offset > 0 {
             info!(shop.log, "share taken up again"; "delta" => &delta, "share" => order.share,
@@ -143,10 +175,19 @@ impl Share {
             delta,
             identity,
             checkpoint_path,
+            partition,
             lines,
-            sorter: Sorter::new(shop.config.batch, posts),
+            sorter: Sorter::new(shop.config.batch, posts, Arc::clone(&intents)),
+            intents,
+            doubts: Doubts::default(),
+            audit: None,
+            looked: false,
+            sorted_again: HashSet::new(),
+            sent_before: 0,
+            replayed,
             held: VecDeque::new(),
             rejects,
+            ids: order.key.is_none().then(|| Ids::new(shop.spool.ids(order.claim, order.share))),
             reading: Reading::On,
             mark,
             saved: mark,
@@ -193,6 +234,7 @@ impl Share {
                 posts.go_on();
                 Turn::Failed(up.clone())
             }
+            Reading::Ended(_) if at_end && self.is_in_doubt() => self.look_again(shop, posts, now),
             Reading::Ended(_) if at_end => self.end(posts, now),
             // What the mark has passed, or the disk has taken, made room.
             _ if read || self.can_read(posts, now) => Turn::Again,
@@ -207,7 +249,27 @@ impl Share {
             match self.lines.next() {
                 Ok(Found::Line(place, range)) => {
                     let line = self.lines.bytes(range);
-                    let converted = shop.converter.convert(line, self.sorter.router_field());
+                    if !self.partition.has(place.index, Some(line)) {
+                        continue;
+                    }
+                    if self.replayed > 0 {
+                        self.replayed -= 1;
+                        self.sent_before = place.index + 1;
+                    }
+                    let converted = match self.order.poison.contains(&place.index) {
+                        true => poisoned(),
+                        false => {
+                            shop.cell.set_hand(place.index + 1);
+                            let field = self.sorter.router_field();
+                            let converted = shop.converter.convert(line, field);
+                            shop.cell.set_hand(0);
+                            converted
+                        }
+                    };
+                    if let Some(done) = self.done_before(place, &converted) {
+                        self.window.push(place, Some(done));
+                        continue;
+                    }
                     let added = self.sorter.add(place, line, &converted, posts, now);
                     let done = match &converted {
                         Converted::Reject { stage, reason } => {
@@ -224,6 +286,7 @@ impl Share {
                     }
                     become_of(&mut self.window, &self.delta, place, line, added);
                 }
+                Ok(Found::TooLong(place, _)) if !self.partition.has(place.index, None) => {}
                 Ok(Found::TooLong(place, length)) => {
                     let reason = format!(
                         "the line has {length} bytes, and spool.max_line = {}",
@@ -248,6 +311,15 @@ impl Share {
             }
         }
         false
+    }
+
+    /// What became of a line before a death, where an intent tells that without asking Solr.
+    fn done_before(&self, place: Place, converted: &Converted<'_>) -> Option<Done> {
+        let name = converted.name()?;
+        self.intents.is_done(place.index, name).then_some(match converted {
+            Converted::Delete { .. } => Done::Delete,
+            _ => Done::Doc,
+        })
     }
 
     fn can_read(&self, posts: &Posts, now: u64) -> bool {
@@ -293,6 +365,9 @@ impl Share {
         (0..batch.len()).filter(open).for_each(|n| self.sorter.free_one(batch, n));
         for (n, entry) in batch.entries.iter().enumerate() {
             if entry.outcome == Outcome::Open {
+                if entry.doubtful {
+                    self.sorted_again.insert(entry.line);
+                }
                 let place = Place { index: entry.line, offset: entry.offset, end: 0 };
                 let line = batch.original(n);
                 let converted = shop.converter.convert(line, self.sorter.router_field());
@@ -311,11 +386,30 @@ impl Share {
     pub(crate) fn take_in(&mut self, batch: &Batch, shop: &Shop, posts: &mut Posts, now: u64) {
         self.sorter.free(batch);
         for (n, entry) in batch.entries.iter().enumerate() {
+            let settled = entry.outcome != Outcome::Open && !self.sorted_again.is_empty();
+            let sorted_again = settled && self.sorted_again.remove(&entry.line);
+            let doubtful = entry.doubtful || sorted_again || entry.line < self.sent_before;
+            if let (Some(ids), false) = (&mut self.ids, entry.outcome == Outcome::Open) {
+                // (A child's line is about its root: there may be several.)
+                if batch.is_listed_by_id(n) {
+                    ids.note(entry.key, entry.line);
+                }
+            }
+            if entry.outcome == Outcome::Confirmed {
+                let (line, offset) = (entry.line, entry.offset);
+                let doubt = Doubt { line, offset, kind: entry.kind, version: entry.version };
+                match batch.is_guarded() {
+                    // It may not be sent again, and was carried out on what it was for.
+                    true => self.doubts.forget(batch.listed(n)),
+                    false => self.doubts.note(batch.listed(n), doubt, doubtful),
+                }
+            }
             let done = match (&entry.outcome, entry.kind) {
                 (Outcome::Open, _) => continue,
                 (Outcome::Confirmed, Kind::Add) => Done::Doc,
                 (Outcome::Confirmed, Kind::Delete) => Done::Delete,
                 (Outcome::Rejected { status, reason }, _) => {
+                    self.intents.refuse(entry.line);
                     let place = Place { index: entry.line, offset: entry.offset, end: 0 };
                     let reject = Reject {
                         id: Some(batch.id(n)),
@@ -343,7 +437,8 @@ impl Share {
         let passed = self.window.advance(|record| self.rejects.append(record));
         if let Some((line, offset)) = passed.mark {
             let counts = self.mark.counts.plus(passed.counts);
-            self.mark = Checkpoint { line, offset, counts, rejects: self.rejects.length() };
+            let rejects = self.rejects.length();
+            self.mark = Checkpoint { line, offset, counts, rejects, quiet: false };
             shop.cell.publish(&shop.cell.tally().reach(offset, counts));
             if passed.counts.rejected > 0 {
                 if let Some(reason) = limit::exceeded(&shop.config, &shop.board, self.order.claim) {
@@ -363,8 +458,54 @@ impl Share {
             Reading::On => false,
             // A delete that went to several shards is done with its first reject: none of its
             // batches may come back to another share.
-            Reading::Ended(_) => self.window.is_empty() && posts.has_all_back(),
+            Reading::Ended(_) => {
+                self.window.is_empty() && posts.has_all_back() && self.held.is_empty()
+            }
             Reading::Given { .. } => posts.is_idle(),
+        }
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        // Once: what is sent again may be doubtful again, for ever.
+        !self.looked && (!self.doubts.is_empty() || self.audit.is_some())
+    }
+
+    /// Everything is done. What nobody can be sure of is looked at, and sent again where Solr has
+    /// something else than its receipts said.
+    fn look_again(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> Turn {
+        let Some(audit) = &mut self.audit else {
+            let forms = versions::forms(self.doubts.names());
+            self.audit = Some(Audit::begin(forms.len()));
+            forms.into_iter().for_each(|form| posts.ask_versions(form));
+            return Turn::Again;
+        };
+        if audit.open > 0 {
+            return Turn::Wait(self.next_event(now));
+        }
+        let again = audit.again.get_or_insert_with(|| self.doubts.resolve(&audit.found));
+        if !again.is_empty() {
+            info!(shop.log, "Solr has other versions than it confirmed, sending again";
+                "delta" => &self.delta, "documents" => again.len());
+        }
+        for doubt in std::mem::take(again) {
+            match self.lines.again(doubt.offset) {
+                Ok(line) => {
+                    let place = Place { index: doubt.line, offset: doubt.offset, end: 0 };
+                    self.held.push_back((place, line));
+                }
+                // A delta that was truncated under our hands: there is nothing to send.
+                Err(e) => warn!(shop.log, "a line cannot be read again"; "error" => %e),
+            }
+        }
+        (self.audit, self.looked) = (None, true);
+        Turn::Again
+    }
+
+    /// What versions Solr has of some that are in doubt; `None`: nobody was asked.
+    pub(crate) fn take_in_versions(&mut self, found: Option<HashMap<String, i64>>) {
+        match (&mut self.audit, found) {
+            (Some(audit), Some(found)) => audit.take_in(found),
+            _ => self.audit = None, // begun anew
         }
     }
 
@@ -411,14 +552,20 @@ impl Share {
     /// Rejects on the disk, then the checkpoint that counts them. Never the other way round.
     fn save(&mut self, now: u64) -> io::Result<()> {
         self.rejects.sync()?;
+        if let Some(ids) = &mut self.ids {
+            ids.write();
+        }
         self.mark.save(&self.checkpoint_path, &self.identity)?;
         (self.saved, self.saved_at, self.ever_saved) = (self.mark, now, true);
+        self.intents.pass(self.mark.line);
         Ok(())
     }
 
     /// The worker leaves: the mark moves over what is known, and is written down.
     pub(crate) fn leave(&mut self, shop: &Shop, posts: &Posts, now: u64) -> io::Result<()> {
         self.move_mark(shop, posts);
+        // What is not answered may be carried out later.
+        self.mark.quiet = posts.is_idle();
         self.save(now)
     }
 
@@ -447,6 +594,12 @@ fn take_up(
         }
     }
     Ok((Checkpoint::default(), false, RejectFile::open(rejects, 0)?))
+}
+
+/// What a line is that has ended two workers.
+fn poisoned<'a>() -> Converted<'a> {
+    let reason = "two workers died or hung when they converted this line".into();
+    Converted::Reject { stage: Stage::Convert, reason }
 }
 
 /// What the sorter has made of a line.

@@ -3,13 +3,14 @@
 //! together may overtake each other.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use cluster::{Cluster, Key, Router};
 
 use crate::batch::{Batch, Outcome};
 use crate::convert::Converted;
+use crate::intents::Intents;
 use crate::lanes::ANY;
 use crate::lines::Place;
 use crate::posts::Posts;
@@ -17,15 +18,17 @@ use crate::posts::Posts;
 /// A batch holds so many times `batch.bytes` at most (and one line) of what it was made of.
 const ASIDE: u64 = 4;
 
-/// The open batches of a share, one for each lane.
+/// The open batches of a share: two for each lane, the second of what may be carried out once only.
 pub(crate) struct Sorter {
     layout: u64,
     cluster: Option<Arc<Cluster>>,
     open: Vec<Option<Batch>>,
     /// Where each unconfirmed id is, by the id's hash.
     pending: HashMap<u64, Pending, BuildHasherDefault<AsItIs>>,
-    keys: RandomState,
+    /// The same in all workers, so that ids can be compared by it.
+    keys: BuildHasherDefault<DefaultHasher>,
     limits: config::Batch,
+    intents: Arc<Intents>,
 }
 
 /// Where an unconfirmed id is.
@@ -68,8 +71,13 @@ impl Hasher for AsItIs {
     }
 }
 
+/// Where a lane's open batch for this is.
+fn place_of(lane: usize, converted: &Converted<'_>) -> usize {
+    lane * 2 + usize::from(converted.is_guarded())
+}
+
 impl Sorter {
-    pub(crate) fn new(limits: config::Batch, posts: &Posts) -> Sorter {
+    pub(crate) fn new(limits: config::Batch, posts: &Posts, intents: Arc<Intents>) -> Sorter {
         let docs = usize::try_from(limits.docs).unwrap_or(usize::MAX);
         let docs = docs.min(posts.most_docs()) as u32;
         Sorter {
@@ -77,8 +85,9 @@ impl Sorter {
             cluster: None,
             open: Vec::new(),
             pending: HashMap::default(),
-            keys: RandomState::new(),
+            keys: BuildHasherDefault::default(),
             limits: config::Batch { docs, ..limits },
+            intents,
         }
     }
 
@@ -100,7 +109,7 @@ impl Sorter {
         (self.layout, self.cluster) = posts.sight();
         let shards = self.cluster.as_ref().map_or(0, |c| c.collection.layout.shards.len());
         let old = std::mem::take(&mut self.open);
-        self.open.resize_with(shards + 1, || None);
+        self.open.resize_with((shards + 1) * 2, || None);
         old.into_iter().flatten().collect()
     }
 
@@ -135,29 +144,25 @@ impl Sorter {
         posts: &mut Posts,
         now: u64,
     ) -> Added {
-        let (Converted::Doc { id, .. } | Converted::Delete { id, .. }) = converted else {
-            return Added::NoCommand;
-        };
+        let Some(name) = converted.name() else { return Added::NoCommand };
         if !posts.is_known() {
             return Added::NotYet;
         }
         if self.open.is_empty() {
-            self.open.push(None);
+            self.open.resize_with(2, || None);
         }
-        // A document that has a `_root_` takes the place of all that is under that.
-        let name = match converted {
-            Converted::Doc { root: Some(root), .. } => root,
-            _ => id,
-        };
         let key = self.keys.hash_one(name.as_bytes());
         let Some(lane) = self.lane(converted) else {
-            return self.add_to_all(key, place, line, id, posts, now);
+            return self.add_to_all(key, place, line, name, posts, now);
         };
-        if self.overflows(lane, line.len()) {
-            self.send(lane, posts);
+        let at = place_of(lane, converted);
+        if self.overflows(at, line.len()) {
+            self.send(at, posts);
         }
-        let open = self.open[lane].as_ref().map(|batch| Pending::Batch(batch.serial));
-        if self.pending.get(&key).is_some_and(|pending| Some(*pending) != open) {
+        let open = self.open[at].as_ref().map(|batch| Pending::Batch(batch.serial));
+        // What is guarded waits for whatever comes before it: that makes the version it is for.
+        let may_join = |pending: &Pending| Some(*pending) == open && !converted.is_guarded();
+        if self.pending.get(&key).is_some_and(|pending| !may_join(pending)) {
             self.hurry(key, posts);
             return Added::NotYet;
         }
@@ -214,18 +219,26 @@ impl Sorter {
         posts: &mut Posts,
         now: u64,
     ) -> u64 {
-        if self.overflows(lane, line.len()) {
-            self.send(lane, posts);
+        let at = place_of(lane, converted);
+        if self.overflows(at, line.len()) {
+            self.send(at, posts);
         }
         let layout = self.layout;
-        let batch = self.open[lane].get_or_insert_with(|| posts.blank(lane, layout));
+        let batch = self.open[at].get_or_insert_with(|| posts.blank(lane, layout));
         batch.push((place.index, place.offset), line, converted, now);
-        batch.entries.last_mut().into_iter().for_each(|entry| entry.key = key);
+        let Some(entry) = batch.entries.last_mut() else { return batch.serial };
+        entry.key = key;
+        if let Some(guard) = batch.guards.last_mut() {
+            // What was written down before may have been sent.
+            guard.version = self.intents.version(place.index);
+            entry.doubtful = guard.version.is_some();
+            batch.intents.get_or_insert_with(|| Arc::clone(&self.intents));
+        }
         let serial = batch.serial;
         let (bytes, held) = (batch.bytes() as u64, batch.held() as u64);
         let is_full = bytes >= self.limits.bytes || held / ASIDE >= self.limits.bytes;
         if batch.len() >= self.limits.docs as usize || is_full {
-            self.send(lane, posts);
+            self.send(at, posts);
         }
         serial
     }
@@ -233,14 +246,14 @@ impl Sorter {
     /// A line waits for this id: what is open with it is sent, or nobody would ever send it.
     fn hurry(&mut self, key: u64, posts: &mut Posts) {
         let pending = self.pending.get(&key).copied();
-        for lane in 0..self.open.len() {
-            let waited_for = self.open[lane].as_ref().is_some_and(|batch| match pending {
+        for at in 0..self.open.len() {
+            let waited_for = self.open[at].as_ref().is_some_and(|batch| match pending {
                 Some(Pending::Batch(serial)) => batch.serial == serial,
                 Some(Pending::Many(_)) => true,
                 None => false,
             });
             if waited_for {
-                self.send(lane, posts);
+                self.send(at, posts);
             }
         }
     }
@@ -265,25 +278,25 @@ impl Sorter {
     }
 
     /// Whether a batch must travel before this line is added to it; a giant travels alone.
-    fn overflows(&self, lane: usize, line: usize) -> bool {
-        self.open[lane]
+    fn overflows(&self, at: usize, line: usize) -> bool {
+        self.open[at]
             .as_ref()
             .is_some_and(|b| !b.is_empty() && (b.bytes() + line) as u64 > self.limits.bytes)
     }
 
-    fn send(&mut self, lane: usize, posts: &mut Posts) {
-        if let Some(batch) = self.open.get_mut(lane).and_then(Option::take) {
+    fn send(&mut self, at: usize, posts: &mut Posts) {
+        if let Some(batch) = self.open.get_mut(at).and_then(Option::take) {
             posts.send(batch);
         }
     }
 
     /// Sends what is old enough and would be taken; with `all`, everything.
     pub(crate) fn send_due(&mut self, all: bool, posts: &mut Posts, now: u64) {
-        for lane in 0..self.open.len() {
-            let Some(batch) = &self.open[lane] else { continue };
+        for at in 0..self.open.len() {
+            let Some(batch) = &self.open[at] else { continue };
             let old = now >= self.due(batch);
-            if all || old && posts.wants_more(lane) {
-                self.send(lane, posts);
+            if all || old && posts.wants_more(batch.lane) {
+                self.send(at, posts);
             }
         }
     }

@@ -29,6 +29,8 @@ pub(crate) enum Done {
 }
 
 struct Slot {
+    /// The line's.
+    index: u64,
     offset: u64,
     end: u64,
     /// How many commands it has become that are not settled.
@@ -48,9 +50,8 @@ enum State {
 
 /// The outstanding lines of one share.
 pub(crate) struct Window {
+    /// The likely distance of two lines.
     of: u64,
-    /// The index of the line in front.
-    front: u64,
     ring: VecDeque<Slot>,
     /// The reject records of the lines in the ring, by the line's index.
     records: BTreeMap<u64, Vec<u8>>,
@@ -68,15 +69,10 @@ pub(crate) struct Passed {
 }
 
 impl Window {
-    /// `of`: how many shares, so that each next line of this share is so many further on.
+    /// `of`: how many shares. Where lines go by number each next one is so many further on, which
+    /// finds them at once; else they are searched for.
     pub(crate) fn new(of: u32) -> Window {
-        Window {
-            of: of.max(1).into(),
-            front: 0,
-            ring: VecDeque::new(),
-            records: BTreeMap::new(),
-            held: 0,
-        }
+        Window { of: of.max(1).into(), ring: VecDeque::new(), records: BTreeMap::new(), held: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -90,12 +86,10 @@ impl Window {
 
     /// A line has been read; `done` if there is nothing to wait for.
     pub(crate) fn push(&mut self, line: Place, done: Option<Done>) {
-        match self.ring.len() as u64 {
-            0 => self.front = line.index,
-            n => debug_assert_eq!(line.index, self.front + n * self.of),
-        }
+        debug_assert!(self.ring.back().is_none_or(|last| last.index < line.index));
         let done = done.map_or(State::Open, |done| self.state(line.index, done));
-        self.ring.push_back(Slot { offset: line.offset, end: line.end, open: 1, done });
+        let Place { index, offset, end } = line;
+        self.ring.push_back(Slot { index, offset, end, open: 1, done });
     }
 
     /// What a line's slot says of this; its record is held.
@@ -113,8 +107,13 @@ impl Window {
     }
 
     fn slot(&mut self, line: u64) -> Option<&mut Slot> {
-        let ahead = line.checked_sub(self.front)?;
-        self.ring.get_mut((ahead / self.of) as usize)
+        let ahead = line.checked_sub(self.ring.front()?.index)?;
+        let likely = (ahead / self.of) as usize;
+        let at = match self.ring.get(likely) {
+            Some(slot) if slot.index == line => likely,
+            _ => self.ring.binary_search_by_key(&line, |slot| slot.index).ok()?,
+        };
+        self.ring.get_mut(at)
     }
 
     /// The line of this index has become so many commands in the place of one.
@@ -150,13 +149,12 @@ impl Window {
                 State::Nothing | State::Open => counts.skipped += 1,
                 State::Rejected => {
                     counts.rejected += 1;
-                    let record = self.records.remove(&self.front).unwrap_or_default();
+                    let record = self.records.remove(&slot.index).unwrap_or_default();
                     self.held -= record.len();
                     reject(&record);
                 }
             }
-            passed.mark = Some((self.front + 1, slot.end));
-            self.front += self.of;
+            passed.mark = Some((slot.index + 1, slot.end));
         }
         passed
     }
@@ -188,11 +186,12 @@ mod tests {
             dice ^= dice << 17;
             dice % n
         };
-        for of in [1u64, 2, 5] {
+        for (of, by_number) in [(1u64, true), (2, true), (5, true), (5, false)] {
             let share = of - 1;
             let mut window = Window::new(of as u32);
             let (mut open, mut next) = (Vec::new(), share);
             let (mut mark, mut rejected, mut sum) = (0, Vec::new(), Counts::default());
+            let mut count = 0;
             for _ in 0..20_000 {
                 if roll(2) == 0 && !window.is_full() {
                     let nothing = roll(10) == 0;
@@ -200,7 +199,8 @@ mod tests {
                     if !nothing {
                         open.push(next);
                     }
-                    next += of;
+                    next += if by_number { of } else { 1 + roll(2 * of) };
+                    count += 1;
                 } else if !open.is_empty() {
                     let line = open.swap_remove(roll(open.len().min(9) as u64) as usize);
                     window.settle(line, settled(line));
@@ -212,14 +212,14 @@ mod tests {
                     line
                 });
                 let first_open = open.iter().min().copied().unwrap_or(next);
-                assert!(mark <= first_open && first_open < mark + of);
+                assert!(mark <= first_open && (first_open < mark + of || !by_number));
             }
             for line in open.drain(..) {
                 window.settle(line, settled(line));
             }
             sum = sum.plus(window.advance(|record| rejected.extend_from_slice(record)).counts);
             assert!(window.is_empty() && window.held == 0);
-            assert_eq!(sum.lines, next / of);
+            assert_eq!(sum.lines, count);
             assert_eq!(sum.lines, sum.docs + sum.deletes + sum.skipped + sum.rejected);
             let written: Vec<u64> =
                 String::from_utf8(rejected).unwrap().lines().map(|l| l.parse().unwrap()).collect();

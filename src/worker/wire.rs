@@ -115,8 +115,17 @@ impl Wire {
 
     /// Posts a JSON body. An error says why there was no answer.
     pub(crate) fn post(&self, url: &str, body: &[u8]) -> Result<Reply, Wait> {
+        self.send(url, "application/json", body)
+    }
+
+    /// Posts a form: a question too long for a URL.
+    pub(crate) fn ask(&self, url: &str, form: &[u8]) -> Result<Reply, Wait> {
+        self.send(url, "application/x-www-form-urlencoded", form)
+    }
+
+    fn send(&self, url: &str, content_type: &str, body: &[u8]) -> Result<Reply, Wait> {
         self.under_way(|agent| {
-            let request = agent.post(url).header("Content-Type", "application/json");
+            let request = agent.post(url).header("Content-Type", content_type);
             self.answer(self.signed(request).send(body))
         })
     }
@@ -158,7 +167,10 @@ impl Wire {
 
     /// Reads an answer to its end.
     fn answer(&self, response: Result<Response<Body>, ureq::Error>) -> Result<Reply, Wait> {
-        let mut response = response.map_err(|e| Wait { cut: is_cut(&e), ..self.trouble(&e) })?;
+        let mut response = response.map_err(|e| {
+            let (cut, unsent) = (is_cut(&e), is_unsent(&e));
+            Wait { cut, unsent, ..self.trouble(&e) }
+        })?;
         let header = |name: &str| {
             Some(response.headers().get(name)?.to_str().ok()?.trim().to_ascii_lowercase())
         };
@@ -196,6 +208,16 @@ impl Wire {
 fn agent(config: &ureq::config::Config, names: &Names, credentials: &Credentials) -> Agent {
     let connector = TcpConnector::default().chain(credentials.tls().clone());
     Agent::with_parts(config.clone(), connector, names.clone())
+}
+
+/// Whether there was nobody to send anything to.
+fn is_unsent(error: &ureq::Error) -> bool {
+    use ureq::{Error, Timeout};
+    match error {
+        Error::Io(e) => e.kind() == io::ErrorKind::ConnectionRefused,
+        Error::HostNotFound | Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
+        _ => false,
+    }
 }
 
 /// Whether the other side hung up while it was being talked to.

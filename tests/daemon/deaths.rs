@@ -32,8 +32,10 @@ fn a_killed_worker_loses_no_line() {
         wait_for("the delta is so far", || solr.taken() >= so_far);
         daemon.workers()[kill % 2].signal(Signal::SIGKILL);
     }
+    assert_eq!(solr.looked_up(), 0);
     let status = daemon.wait("b is settled", |status| status["totals"]["deltas"] == 2);
     assert_same(&solr.docs(), &delta.docs);
+    assert!(solr.looked_up() > 0, "what the dead may have sent is looked at");
     assert_eq!(status["totals"]["worker_deaths"], 6);
     assert_eq!((site.names("rejected"), site.names("failed")), (vec![], vec![]));
     // A worker that dies in mid-delta does its last lines again, but counts none twice.

@@ -7,11 +7,13 @@ mod common;
 
 mod ask;
 mod bad_input;
+mod by_id;
 mod clients;
 mod deaths;
 mod deliver;
 mod feed;
 mod lanes;
+mod once;
 mod outage;
 mod parent;
 mod reload;

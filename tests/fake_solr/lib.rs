@@ -10,15 +10,21 @@
 //! to another core of the collection it is forwarded, and has version 0. A node without a core of
 //! the collection hands the request on as it is, as the real one does.
 //!
+//! Operations `inc`, `add` and `set` on members are carried out, `_version_` is held to, and `/get` tells
+//! versions by id.
+//!
 //! A request goes through these, in this order:
 //!
 //! - `node` a thread for each connection; the node's [`Mode`], and a [`Play`] for a single request
 //! - `http` a request, an answer; HTTP/1.1 with keep-alive
 //! - `update` the commands, carried out or forwarded, and the receipt
+//! - `atomic` operations on what is there; `get` which version it has
 //! - `route` which shard an id belongs to
 //! - `state` what all share: documents, shards and leaders; `status` tells it as CLUSTERSTATUS does
 
+mod atomic;
 mod cluster;
+mod get;
 mod http;
 mod node;
 mod route;

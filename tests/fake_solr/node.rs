@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Answer, Request};
 use crate::state::{ClusterStatus, Map, Mode, Node, Play, Shared, State};
-use crate::{status, update};
+use crate::{get, status, update};
 
 /// Only a failure meets this.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -177,7 +177,7 @@ impl FakeSolr {
         self.lock().forwarded
     }
 
-    /// How many requests it has had, but for CLUSTERSTATUS.
+    /// How many updates it has had.
     pub fn requests(&self) -> usize {
         self.lock().updates
     }
@@ -185,6 +185,11 @@ impl FakeSolr {
     /// How many requests for CLUSTERSTATUS it has had.
     pub fn asked(&self) -> usize {
         self.lock().asked
+    }
+
+    /// How many requests for versions it has had.
+    pub fn looked_up(&self) -> usize {
+        self.lock().looked_up
     }
 
     /// How many updates are under way in it.
@@ -327,6 +332,8 @@ fn serve(stream: &TcpStream, shared: &Shared, node: usize) -> io::Result<()> {
     while let Some(request) = Request::read(&mut reader, stream, most)? {
         let answer = if request.path == "/solr/admin/collections" {
             tell(&request, shared, node)
+        } else if get::is_meant(&request) {
+            look_up(&request, shared, node)
         } else {
             take(&request, shared, node)
         };
@@ -354,6 +361,19 @@ fn tell(request: &Request, shared: &Shared, node: usize) -> Option<Answer> {
         Heeded::Answer(answer) => Some(answer),
         Heeded::NoCollection => Some(status::unknown(request)),
         Heeded::Serve => Some(status::answer(&state, node, request)),
+    }
+}
+
+/// Real-time get; `None`: it hangs up instead.
+fn look_up(request: &Request, shared: &Shared, node: usize) -> Option<Answer> {
+    let (mut state, heeded) = heed(shared, shared.lock(), node);
+    state.nodes[node].looked_up += 1;
+    shared.changed.notify_all();
+    match heeded {
+        Heeded::HangUp => None,
+        Heeded::Answer(answer) => Some(answer),
+        Heeded::NoCollection => Some(Answer::not_found(&request.path)),
+        Heeded::Serve => Some(get::answer(&state, request)),
     }
 }
 

@@ -106,6 +106,7 @@ pub struct Node {
     pub(crate) keeps_requests: bool,
     pub(crate) updates: usize,
     pub(crate) asked: usize,
+    pub(crate) looked_up: usize,
     pub(crate) taken: usize,
     pub(crate) forwarded: usize,
     pub(crate) load: Load,
@@ -280,6 +281,8 @@ pub(crate) struct State {
     /// The ids of all documents and deletes taken, in their order, those taken again too.
     pub(crate) order: Vec<String>,
     pub(crate) version: i64,
+    /// The version of each document that is there.
+    pub(crate) versions: HashMap<String, i64>,
     pub(crate) map: Map,
     pub(crate) nodes: Vec<Node>,
     /// The shards' loads: of updates sent to one of their cores.
@@ -302,6 +305,7 @@ impl State {
             keeps_requests,
             updates: 0,
             asked: 0,
+            looked_up: 0,
             taken: 0,
             forwarded: 0,
             load: Load::default(),
@@ -312,6 +316,7 @@ impl State {
             docs: BTreeMap::new(),
             order: Vec::new(),
             version: 1_882_628_252_310_175_744,
+            versions: HashMap::new(),
             loads: vec![Load::default(); map.shards.len()],
             nodes: urls.into_iter().map(node).collect(),
             map,

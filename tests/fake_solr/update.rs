@@ -7,6 +7,7 @@
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map as Object, Value, json};
 
+use crate::atomic;
 use crate::http::{Answer, Request};
 use crate::state::{Core, Map, Mode, Router, State};
 
@@ -161,7 +162,7 @@ impl Run<'_> {
             return Err(Fault { code: 503, message });
         };
         if leader == self.core {
-            command.fault()?;
+            command.fault(self.state)?;
             self.apply(command, self.state.map.node(leader), true);
         } else {
             self.forward(command, leader);
@@ -197,7 +198,7 @@ impl Run<'_> {
             Some(Fault { code: 500, message })
         } else {
             let url = &self.state.nodes[there].url;
-            command.fault().err().map(|Fault { code, message }| Fault {
+            command.fault(self.state).err().map(|Fault { code, message }| Fault {
                 code,
                 message: format!(
                     "Error from server at {url}: null\n\n\n\nrequest: {url}\n\
@@ -220,7 +221,7 @@ impl Run<'_> {
     }
 
     fn apply(&mut self, command: Command, node: usize, versioned: bool) {
-        let State { docs, order, version, nodes, .. } = &mut *self.state;
+        let State { docs, order, version, versions, nodes, .. } = &mut *self.state;
         *version += 1;
         nodes[node].taken += 1;
         order.push(command.id().to_owned());
@@ -229,8 +230,15 @@ impl Run<'_> {
             self.receipt.list(&command, *version);
         }
         match command {
-            Command::Add { id, doc } => drop(docs.insert(id, Value::Object(doc))),
-            Command::Delete(id) => drop(docs.remove(&id)),
+            Command::Add { id, doc } => {
+                let after = atomic::merged(docs.get(&id), doc);
+                versions.insert(id.clone(), *version);
+                docs.insert(id, after);
+            }
+            Command::Delete(id) => {
+                versions.remove(&id);
+                docs.remove(&id);
+            }
             Command::Commit => {}
         }
     }
@@ -261,7 +269,7 @@ impl Command {
     }
 
     /// What Solr's leader says to a document at fault.
-    fn fault(&self) -> Result<(), Fault> {
+    fn fault(&self, state: &State) -> Result<(), Fault> {
         let Command::Add { id, doc } = self else { return Ok(()) };
         let fault = |code, message| Err(Fault { code, message });
         let member = |name: &str| {
@@ -275,6 +283,8 @@ impl Command {
             fault(400, format!("ERROR: [doc={id}] unknown field '{field}'"))
         } else if member("poison").is_some() {
             fault(500, "java.lang.IllegalStateException: poison".into())
+        } else if let Some(conflict) = atomic::conflict(id, doc, state.versions.get(id).copied()) {
+            fault(409, conflict)
         } else {
             Ok(())
         }

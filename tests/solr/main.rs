@@ -10,6 +10,7 @@ mod deliver;
 mod failover;
 mod leaders;
 mod memory;
+mod once;
 mod outage;
 mod routing;
 mod says;

@@ -11,6 +11,7 @@ mod dropped;
 mod forwarded;
 mod listed;
 mod refused;
+mod versions;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -184,6 +185,18 @@ impl Core {
         let answer: Value = serde_json::from_str(&text).unwrap();
         let docs = answer["response"]["docs"].as_array().unwrap_or_else(|| panic!("{text}"));
         docs.iter().map(|doc| doc["id"].as_str().unwrap().replacen(prefix, "@", 1)).collect()
+    }
+
+    /// Asks for versions by real-time get, of this core alone (`distrib=false`) or as it likes.
+    #[track_caller]
+    fn get(&self, parameters: &str, ids: &[&str]) -> Value {
+        let url = format!("{}/get?wt=json&json.nl=flat&fl=id,_version_{parameters}", self.url);
+        let form: Vec<String> = ids.iter().map(|id| format!("id={}", self.ids.spell(id))).collect();
+        let request = self.agent.post(url);
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+        let mut response = request.send(form.join("&")).expect("an answer");
+        let text = self.ids.shorten(&response.body_mut().read_to_string().unwrap());
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
     }
 
     /// Sends an update on a connection of its own, then `[]` on the same: the bytes that came,

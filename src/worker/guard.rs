@@ -1,0 +1,118 @@
+//! What may be carried out once only goes out with the version that its document has, so that Solr
+//! itself refuses it the second time (409). When nobody knows whether a request was carried out, it is
+//! sent again as it was, and that refusal says: it was.
+//!
+//! The version is read just before, and written down ([`crate::intents`]) before anything is sent, so
+//! that whoever comes after a death sends the same.
+
+use crate::batch::Outcome;
+use crate::convert::Repeat;
+
+/// Somebody else writes the same document again and again: after so many conflicts it is left for
+/// a while.
+pub(crate) const CONFLICTS: u32 = 3;
+
+/// What is known of a document that may be carried out once only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Guard {
+    /// It brings a version of its own.
+    own: bool,
+    /// The version that its document had before it was first sent; -1: it was not there.
+    pub(crate) version: Option<i64>,
+    /// How often another was quicker.
+    pub(crate) conflicts: u32,
+}
+
+/// What a 409 says of a guarded document.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    /// This became of it.
+    Settled(Outcome),
+    /// Another has written the document: its version must be read anew.
+    Overtaken,
+}
+
+impl Guard {
+    pub(crate) fn new(repeat: Repeat) -> Guard {
+        let own = repeat == Repeat::Versioned;
+        Guard { own, version: None, conflicts: 0 }
+    }
+
+    /// The version to send with it, if it does not bring one.
+    pub(crate) fn to_send(&self) -> Option<i64> {
+        self.version.filter(|_| !self.own)
+    }
+
+    /// Solr refuses it for its version, in these words. `doubtful`: it may have been carried out
+    /// although nobody has said so.
+    pub(crate) fn conflict(&mut self, message: &str, doubtful: &mut bool) -> Conflict {
+        let moved = actual(message).is_none_or(|actual| !same(actual, self.version));
+        match (*doubtful, self.own) {
+            (true, _) if moved => Conflict::Settled(Outcome::Confirmed),
+            (_, true) => {
+                let reason = message.into();
+                Conflict::Settled(Outcome::Rejected { status: 409, reason })
+            }
+            _ => {
+                (self.version, *doubtful) = (None, false);
+                self.conflicts += 1;
+                Conflict::Overtaken
+            }
+        }
+    }
+}
+
+/// Whether two versions say the same; a document that is not there has any below zero.
+fn same(actual: i64, before: Option<i64>) -> bool {
+    before.is_some_and(|before| actual == before || actual < 0 && before < 0)
+}
+
+/// The version that the document has, as Solr's message tells it: `version conflict for ID
+/// expected=5 actual=7`.
+fn actual(message: &str) -> Option<i64> {
+    let (_, number) = message.rsplit_once(" actual=")?;
+    number.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &str = "version conflict for a expected=5 actual=7";
+
+    fn guard(repeat: Repeat, version: i64) -> Guard {
+        Guard { version: Some(version), ..Guard::new(repeat) }
+    }
+
+    fn conflict(repeat: Repeat, version: i64, mut doubtful: bool, message: &str) -> Conflict {
+        guard(repeat, version).conflict(message, &mut doubtful)
+    }
+
+    #[test]
+    fn a_conflict_after_a_doubt_says_that_it_was_carried_out() {
+        let confirmed = Conflict::Settled(Outcome::Confirmed);
+        assert_eq!(conflict(Repeat::Counts, 5, true, MESSAGE), confirmed);
+        assert_eq!(conflict(Repeat::Versioned, 5, true, MESSAGE), confirmed);
+        let absent = "version conflict for a expected=-1 actual=7";
+        assert_eq!(conflict(Repeat::Counts, -1, true, absent), confirmed);
+    }
+
+    #[test]
+    fn a_conflict_without_a_doubt_is_anothers_write() {
+        let mut guard = guard(Repeat::Counts, 5);
+        assert_eq!(guard.conflict(MESSAGE, &mut false), Conflict::Overtaken);
+        assert_eq!((guard.version, guard.to_send(), guard.conflicts), (None, None, 1));
+    }
+
+    #[test]
+    fn a_version_of_its_own_that_does_not_fit_is_its_own_fault() {
+        let reason = MESSAGE.into();
+        let rejected = Conflict::Settled(Outcome::Rejected { status: 409, reason });
+        assert_eq!(conflict(Repeat::Versioned, 5, false, MESSAGE), rejected);
+        // The document is what it was before: no request of ours has done anything to it.
+        assert_eq!(conflict(Repeat::Versioned, 7, true, MESSAGE), rejected);
+        let gone = "version conflict for a expected=9 actual=-2";
+        let settled = conflict(Repeat::Versioned, -1, true, gone);
+        assert!(matches!(settled, Conflict::Settled(Outcome::Rejected { status: 409, .. })));
+    }
+}

@@ -1,0 +1,109 @@
+//! Which lines of a delta are a share's: each n-th, or those whose key hashes to it. By key all lines
+//! of one document are one worker's, in their order, in every delta that is divided so.
+
+use crate::json;
+
+/// How a delta's lines are divided, and which share is ours.
+pub(crate) struct Partition {
+    share: u64,
+    of: u64,
+    /// The member of a line that tells documents apart; `None`: lines go by their number.
+    key: Option<String>,
+}
+
+impl Partition {
+    pub(crate) fn new(order: &orders::Share) -> Partition {
+        let (share, of) = (order.share.into(), u64::from(order.of.max(1)));
+        Partition { share, of, key: order.key.clone() }
+    }
+
+    /// Which of the lines, by their number, can be ours: every so-many-th, from this one on.
+    pub(crate) fn by_number(&self) -> (u64, u64) {
+        match self.key {
+            None => (self.share, self.of),
+            Some(_) => (0, 1),
+        }
+    }
+
+    /// Whether the line of this index is ours, of those that can be. `line` is `None` where it is
+    /// too long to be read.
+    pub(crate) fn has(&self, index: u64, line: Option<&[u8]>) -> bool {
+        let Some(key) = &self.key else { return true };
+        // What has no key is no document, and anybody can say so.
+        let number = line.and_then(|line| hash(line, key)).unwrap_or(index);
+        number % self.of == self.share
+    }
+}
+
+/// A hash of what a line has for a key, the same for all time: a delta may be taken up by another
+/// version. Of a delete it is that of its id.
+fn hash(line: &[u8], key: &str) -> Option<u64> {
+    let text = std::str::from_utf8(line).ok()?;
+    let value = match json::first(text, key) {
+        Some(value) => value,
+        None => json::first(json::first(text, "delete")?.get(), "id")?,
+    };
+    let raw = value.get();
+    let value = match raw.starts_with('"') {
+        true => json::unescape(raw)?,
+        false => raw.into(), // 7 is the same document as "7"
+    };
+    Some(u64::from(cluster::hash(&value) as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(share: u32, of: u32, key: Option<&str>) -> Partition {
+        let key = key.map(str::to_owned);
+        let (poison, name) = Default::default();
+        Partition::new(&orders::Share { claim: 1, share, of, key, poison, name })
+    }
+
+    /// Whose a line is.
+    fn owner(line: &str, index: u64) -> u32 {
+        let has = |share: &u32| partition(*share, 7, Some("id")).has(index, Some(line.as_bytes()));
+        let mut owners = (0..7).filter(has);
+        let owner = owners.next().expect("every line has an owner");
+        assert_eq!(owners.next(), None, "{line} has two");
+        owner
+    }
+
+    #[test]
+    fn by_number_each_line_that_can_be_ours_is() {
+        let partition = partition(2, 5, None);
+        assert_eq!(partition.by_number(), (2, 5));
+        assert!(partition.has(7, Some(b"x")) && partition.has(12, None));
+    }
+
+    #[test]
+    fn all_lines_of_a_document_have_one_owner() {
+        for lines in [
+            [r#"{"id":"a"}"#, r#"{"x":{"id":"b"},"id":"a"}"#, r#"{"delete":{"id":"a"}}"#],
+            [r#"{"id":7}"#, r#"{"\u0069d":"7"}"#, r#" {"delete":{"_route_":"x","id":7}}"#],
+            [r#"{"id":"é"}"#, r#"{"id":"\u00e9"}"#, r#"{"id":"é","torn"#],
+        ] {
+            let owners: Vec<u32> = (0..).zip(lines).map(|(n, line)| owner(line, n)).collect();
+            assert!(owners.iter().all(|o| *o == owners[0]), "{lines:?}: {owners:?}");
+        }
+    }
+
+    #[test]
+    fn the_owners_share_evenly_and_stay_the_same_for_all_time() {
+        let mut counts = [0; 7];
+        for n in 0..7_000 {
+            counts[owner(&format!(r#"{{"id":"offer-{n}"}}"#), 0) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+        assert_eq!([r#"{"id":"a"}"#, r#"{"id":"x!1"}"#].map(|line| owner(line, 0)), [4, 1]);
+    }
+
+    #[test]
+    fn what_has_no_key_goes_by_its_number() {
+        for line in ["", "hello", "{}", "[1]", r#"{"sku":"a"}"#, r#"{"delete":{"query":"*:*"}}"#] {
+            assert_eq!((owner(line, 8), owner(line, 6)), (1, 6), "{line}");
+        }
+        assert!(partition(1, 7, Some("id")).has(8, None));
+    }
+}
