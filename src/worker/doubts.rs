@@ -3,7 +3,7 @@
 //! share is in, Solr is asked what version they have, and what is not what the last receipt said is
 //! sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use crate::batch::Kind;
 
@@ -77,7 +77,7 @@ pub(crate) struct Audit {
     pub(crate) open: usize,
     pub(crate) found: HashMap<String, i64>,
     /// What is to be sent again, once all answers are in.
-    pub(crate) again: Option<Vec<Doubt>>,
+    pub(crate) again: Option<VecDeque<Doubt>>,
 }
 
 impl Audit {

@@ -179,12 +179,13 @@ impl Lines {
         let mut line = Vec::new();
         loop {
             let before = line.len();
-            line.resize(before + CHUNK.min(self.longest.saturating_add(2)), 0);
+            line.resize(before + before.clamp(4 << 10, CHUNK), 0);
             let read = self.file.read_at(&mut line[before..], offset + before as u64)?;
             line.truncate(before + read);
             let end = memchr(b'\n', &line[before..]).map(|at| before + at);
             if end.is_some() || read == 0 || line.len() > self.longest {
                 line.truncate(end.unwrap_or(line.len()));
+                line.shrink_to_fit();
                 if line.ends_with(b"\r") {
                     line.pop();
                 }

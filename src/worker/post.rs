@@ -411,7 +411,9 @@ impl Batch {
             // Sent again, if it came from one that should lead.
             Verdict::Forwarded if self.is_guarded() => part.start,
             Verdict::Forwarded => return,
-            Verdict::AtFault { applied: None, .. } if part.len() > 1 => part.start,
+            Verdict::AtFault { applied: None, .. } if part.len() > 1 && self.is_guarded() => {
+                part.start
+            }
             Verdict::AtFault { .. } | Verdict::Confirmed | Verdict::TooLarge => return,
         };
         self.entries[from.min(part.end)..part.end].iter_mut().for_each(|e| e.doubtful = true);

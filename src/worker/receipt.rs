@@ -73,7 +73,7 @@ pub(crate) struct Wait {
     /// The connection broke while the body was being sent: perhaps something on the way found it
     /// too large, and its 413 was lost with the connection.
     pub(crate) cut: bool,
-    /// Nothing was sent: there was no connection.
+    /// Nothing was carried out: there was no connection, or it was turned away at the door.
     pub(crate) unsent: bool,
     /// It asks us to slow down.
     pub(crate) overload: bool,
@@ -271,7 +271,7 @@ fn judge_head(reply: &Reply) -> (Option<Answer<'_>>, Option<Verdict>) {
     let said = || message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
     let status = reply.status;
     let passing = |reason: String| Wait { retry_after: reply.retry_after, ..Wait::passing(reason) };
-    let standing = |reason: String| Some(waits(Wait::standing(reason)));
+    let standing = |reason: String| Some(waits(Wait { unsent: true, ..Wait::standing(reason) }));
     let verdict = match (status, &answer) {
         (200, Some(answer)) => judge_header(answer).map(waits),
         (200, None) => Some(waits(passing("answered 200, but not in Solr's JSON".into()))),
@@ -289,13 +289,16 @@ fn judge_head(reply: &Reply) -> (Option<Answer<'_>>, Option<Verdict>) {
             "may not write (HTTP 403){}: give this user the right to update",
             said()
         )),
-        (404, _) => Some(waits(Wait { stale: true, ..Wait::standing(NO_COLLECTION) })),
+        (404, _) => {
+            Some(waits(Wait { stale: true, unsent: true, ..Wait::standing(NO_COLLECTION) }))
+        }
         (407 | 415 | 300..=399, _) => {
             standing(format!("HTTP {status}{}: this is no Solr, name it in solr.urls", said()))
         }
         _ => {
             let wait = Wait {
                 overload: status == 429,
+                unsent: status == 429,
                 stale: matches!(status, 500 | 503 | 510),
                 ..passing(format!("HTTP {status}{}", said()))
             };

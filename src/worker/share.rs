@@ -482,20 +482,32 @@ impl Share {
         if audit.open > 0 {
             return Turn::Wait(self.next_event(now));
         }
-        let again = audit.again.get_or_insert_with(|| self.doubts.resolve(&audit.found));
-        if !again.is_empty() {
-            info!(shop.log, "Solr has other versions than it confirmed, sending again";
-                "delta" => &self.delta, "documents" => again.len());
-        }
-        for doubt in std::mem::take(again) {
+        let doubts = &mut self.doubts;
+        let again = audit.again.get_or_insert_with(|| {
+            let again = doubts.resolve(&audit.found);
+            if !again.is_empty() {
+                info!(shop.log, "Solr has other versions than it confirmed, sending again";
+                    "delta" => &self.delta, "documents" => again.len());
+            }
+            again.into()
+        });
+        // No more at a time than the lanes take.
+        while posts.has_room() && self.held.is_empty() {
+            let Some(doubt) = again.pop_front() else { break };
             match self.lines.again(doubt.offset) {
                 Ok(line) => {
                     let place = Place { index: doubt.line, offset: doubt.offset, end: 0 };
-                    self.held.push_back((place, line));
+                    let converted = shop.converter.convert(&line, self.sorter.router_field());
+                    if self.sorter.add(place, &line, &converted, posts, now) == Added::NotYet {
+                        self.held.push_back((place, line));
+                    }
                 }
                 // A delta that was truncated under our hands: there is nothing to send.
                 Err(e) => warn!(shop.log, "a line cannot be read again"; "error" => %e),
             }
+        }
+        if !again.is_empty() {
+            return Turn::Wait(self.next_event(now));
         }
         (self.audit, self.looked) = (None, true);
         Turn::Again
