@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use status::Answer;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -66,12 +66,22 @@ pub(crate) fn stop(cli: &Cli) -> Result<ExitCode, Trouble> {
     print("stopped\n")
 }
 
-fn print(text: &str) -> Result<ExitCode, Trouble> {
+pub(crate) fn print(text: &str) -> Result<ExitCode, Trouble> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // `| head` has seen enough.
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(e) => Err(Trouble::new(1, format!("standard output: {e}"))),
+    }
+}
+
+/// The daemon that commands go to; `None`: none runs, and the command line may do it itself. With
+/// `--socket` it is that daemon or nobody.
+pub(crate) fn daemon(cli: &Cli) -> Result<Option<Daemon>, Trouble> {
+    let path = socket(cli, Which::Control);
+    match UnixStream::connect(&path) {
+        Err(e) if cli.socket.is_none() && is_nobody(&e) => Ok(None),
+        stream => Daemon::on(path, stream, RELOAD).map(Some),
     }
 }
 
@@ -101,14 +111,24 @@ fn socket(cli: &Cli, which: Which) -> PathBuf {
     }
 }
 
-struct Daemon {
+/// A connection to a daemon's socket.
+pub(crate) struct Daemon {
     path: PathBuf,
     stream: BufReader<UnixStream>,
 }
 
 impl Daemon {
     fn at(path: PathBuf, patience: Duration) -> Result<Daemon, Trouble> {
-        let stream = UnixStream::connect(&path).map_err(|e| nobody(&path, &e))?;
+        let stream = UnixStream::connect(&path);
+        Daemon::on(path, stream, patience)
+    }
+
+    fn on(
+        path: PathBuf,
+        stream: io::Result<UnixStream>,
+        patience: Duration,
+    ) -> Result<Daemon, Trouble> {
+        let stream = stream.map_err(|e| nobody(&path, &e))?;
         let limits =
             [stream.set_read_timeout(Some(patience)), stream.set_write_timeout(Some(patience))];
         match limits.into_iter().find_map(Result::err) {
@@ -117,7 +137,8 @@ impl Daemon {
         }
     }
 
-    fn ask(&mut self, words: &str) -> Result<Vec<u8>, Trouble> {
+    /// One line there, one line back.
+    pub(crate) fn ask(&mut self, words: &str) -> Result<Vec<u8>, Trouble> {
         let mut line = Vec::new();
         self.stream
             .get_mut()
@@ -148,16 +169,19 @@ impl Daemon {
         }
     }
 
-    fn unreadable(&self, why: impl std::fmt::Display) -> Trouble {
+    pub(crate) fn unreadable(&self, why: impl std::fmt::Display) -> Trouble {
         Trouble::new(1, format!("{}: the answer cannot be read: {why}", self.path.display()))
     }
 }
 
-fn nobody(path: &Path, e: &std::io::Error) -> Trouble {
+/// Whether nobody listens there.
+fn is_nobody(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+fn nobody(path: &Path, e: &io::Error) -> Trouble {
     let remedy = match e.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-            "no daemon runs there: start it, or name its socket with --socket"
-        }
+        _ if is_nobody(e) => "no daemon runs there: start it, or name its socket with --socket",
         ErrorKind::PermissionDenied => "you may not: ask as a user who may use this socket",
         _ => "the daemon cannot be asked",
     };

@@ -1,6 +1,8 @@
 //! The command line's shape: every option with the help that people read.
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Feeds delta files (JSON lines) from a spool directory into SolrCloud, and never loses a line.
@@ -43,6 +45,95 @@ pub(crate) enum Command {
     Reload,
     /// Stop the daemon at a batch boundary, and wait until it is gone
     Stop,
+    /// List what was rejected: delta, line, id, reason
+    ///
+    /// The first 1,000 lines at most; all of them, with the original lines, are in the spool's
+    /// rejected/NAME.rejected.jsonl.
+    #[command(after_help = "Without a running daemon the spool itself is read. Exit code 0 also \
+                            when something is listed.")]
+    Rejects {
+        /// A delta's whole file name, such as offers.jsonl [default: all deltas]
+        #[arg(value_parser = name())]
+        name: Option<OsString>,
+        /// Print the control socket's answer, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop a delta that waits or is being delivered: what is delivered stays, the rest goes to failed/
+    ///
+    /// It waits until that is so: no later than Solr's answers to what is under way. `retry` goes on with it,
+    /// `drop` gives it up for good. What was to be retried, and has not begun, stays what it was.
+    #[command(
+        after_help = "Without a running daemon the command line does it, with a delta that the \
+                            last one had begun, too."
+    )]
+    Cancel {
+        /// The delta's whole file name, such as offers.jsonl
+        #[arg(value_parser = name())]
+        name: OsString,
+    },
+    /// Deliver rejected lines, or what a failed delta still has, once more
+    ///
+    /// A failed delta goes on where it stopped, when its name's turn comes among those that wait; then its
+    /// rejected lines are tried again. What is rejected once more is in rejected/ again, once, with its line
+    /// number and one attempt more.
+    ///
+    /// No document is overwritten that is newer: those lines are counted as superseded, and are done. (A
+    /// document that was deleted meanwhile cannot be told from one that never was.)
+    #[command(
+        after_help = "The daemon does it in its own time; `history` says what came of it. Without a \
+                            running daemon the command line does it and waits, after what the last daemon had \
+                            begun. Exit code 1: lines were rejected again, or it failed."
+    )]
+    Retry {
+        #[command(flatten)]
+        names: Names,
+        /// Also over newer documents, and where nobody knows how old it is
+        #[arg(long)]
+        force: bool,
+    },
+    /// Give rejected lines, or a failed delta, up for good
+    ///
+    /// What of a delta lies in failed/ and in rejected/ is removed. What is delivered stays in Solr.
+    #[command(
+        after_help = "Without a running daemon the command line does it. A delta that waits or \
+                            is being delivered is not dropped: cancel it first."
+    )]
+    Drop(Names),
+    /// List the deltas settled last, the newest first
+    ///
+    /// For each: when it was settled, how (done, failed, cancelled, or its rejects retried), lines,
+    /// documents and deletes that Solr has confirmed, rejected lines, seconds from its claim, and
+    /// documents a second. What is retried comes again, with what that run has done.
+    #[command(after_help = "Some thousand deltas are kept, over restarts too. Without a running \
+                            daemon the spool itself is read.")]
+    History {
+        /// So many of them, 1,000 at most
+        #[arg(short, value_name = "N", default_value = "20")]
+        n: u32,
+        /// Print the control socket's answer, for programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// One delta, or all.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Names {
+    /// A delta's whole file name, such as offers.jsonl
+    #[arg(value_parser = name())]
+    pub(crate) name: Option<OsString>,
+    /// All deltas of which something is in failed/ or rejected/
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+impl Names {
+    /// As words of a request.
+    pub(crate) fn words(&self) -> String {
+        self.name.as_ref().map_or("--all".into(), |name| spool::to_word(name))
+    }
 }
 
 #[derive(Args)]
@@ -62,6 +153,11 @@ pub(crate) struct Feed {
     /// How many workers
     #[arg(long, value_name = "N", value_parser = workers())]
     pub(crate) workers: Option<u32>,
+}
+
+/// A delta's name, judged here already: what cannot be one is a wrong command line.
+fn name() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new().try_map(|name| spool::check_name(&name).map(|()| name))
 }
 
 fn workers() -> clap::builder::RangedI64ValueParser<u32> {

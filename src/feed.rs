@@ -4,7 +4,7 @@
 //! copied, since it can be read but once and a share may be read twice.
 
 use config::Config;
-use parent::{Options, Outcome, Settlement};
+use parent::{Options, Outcome, Settlement, Task};
 use spool::{Settled, Spool};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -38,7 +38,7 @@ pub(crate) fn feed(cli: &Cli, what: &Feed) -> Result<ExitCode, Trouble> {
         hand_over(input, &spool.incoming())?;
     }
     let names = inputs.iter().map(|input| input.name.clone()).collect();
-    let outcome = deliver(Options { config, feed: Some(names) })?;
+    let outcome = deliver(Options { config, task: Task::Feed(names) })?;
     summary(&outcome, &inputs, &spool, dir)
 }
 
@@ -242,6 +242,7 @@ mod tests {
         std::fs::write(spool.rejected_file(&inputs[2].name), "of c\n").unwrap();
         let settlement = |input: &Input| Settlement {
             name: input.name.clone(),
+            kind: spool::Kind::Delta,
             settled: Settled::Done,
             sums: Default::default(),
             reason: None,
@@ -286,7 +287,7 @@ mod tests {
             hand_over(input, &spool.incoming()).ok().unwrap();
         }
         for input in &inputs {
-            let claim = spool.claim(&input.name, 2, 0).unwrap();
+            let claim = spool.claim(&input.name, 2, 0, 0).unwrap();
             assert_eq!(claim.name, input.name);
             assert_eq!(spool.settle(&claim, Settled::Done).unwrap(), input.name);
         }

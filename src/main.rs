@@ -4,11 +4,14 @@
 mod ask;
 mod cli;
 mod feed;
+mod lists;
+mod offline;
+mod undone;
 
 use clap::Parser;
 use cli::{Cli, Command};
 use config::Config;
-use parent::{Options, Outcome, Parent, Role};
+use parent::{Options, Outcome, Parent, Role, Task};
 use std::process::ExitCode;
 
 /// The configuration is wrong, or its spool cannot be used (sysexits.h: EX_CONFIG).
@@ -23,6 +26,11 @@ fn main() -> ExitCode {
         Command::Status { json } => ask::status(&cli, *json),
         Command::Reload => ask::reload(&cli),
         Command::Stop => ask::stop(&cli),
+        Command::Rejects { name, json } => lists::rejects(&cli, name.as_deref(), *json),
+        Command::Cancel { name } => undone::cancel(&cli, name),
+        Command::Retry { names, force } => undone::retry(&cli, names, *force),
+        Command::Drop(names) => undone::drop(&cli, names),
+        Command::History { n, json } => lists::history(&cli, *n, *json),
     };
     code.unwrap_or_else(|trouble| {
         eprintln!("{}", trouble.message);
@@ -49,7 +57,7 @@ fn load(cli: &Cli) -> Result<Config, Trouble> {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Trouble> {
-    let outcome = deliver(Options { config: load(cli)?, feed: None })?;
+    let outcome = deliver(Options { config: load(cli)?, task: Task::Serve })?;
     match outcome.reason {
         Some(reason) => Err(Trouble::new(outcome.code as u8, reason)),
         None => Ok(ExitCode::from(outcome.code as u8)),
@@ -73,7 +81,10 @@ fn deliver(options: Options) -> Result<Outcome, Trouble> {
                 pipe: seat.pipe,
                 log: seat.log,
                 newborn: seat.newborn,
-                patience: if seat.feed { worker::Patience::Feed } else { worker::Patience::Daemon },
+                patience: match seat.is_awaited {
+                    true => worker::Patience::Feed,
+                    false => worker::Patience::Daemon,
+                },
             })
         }),
         Role::Monitor(seat) => sys::role(move || {

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use crate::Result;
 
 const USAGE: &str = "\
-usage: bench [--quick] [--rounds N] [--only PART]... [--contenders NAME[,NAME]...] [--cluster DIR]
+usage: bench [--quick] [--rounds N] [--only PART]... [--arena NODES-FILE[,NODES-FILE]...]
+             [--contenders NAME[,NAME]...] [--cluster DIR]
 
   --quick       one round, little data, no tuning; README is left alone
   --rounds N    how often each contender runs (3)
   --only PART   null, peers, workers, shards, latency, files: what was measured before of the
                 others stays; or report: README's table and the plot once more, from that
+  --arena       of part peers, these alone, such as 2-offers: what was measured before of the others stays
   --contenders  of part peers, those whose name has one of these in it
   --cluster DIR where the SolrCloud lives (target/bench/solrcloud)";
 
@@ -20,6 +22,7 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
     pub(crate) only: Vec<Part>,
+    pub(crate) arenas: Vec<String>,
     pub(crate) contenders: Vec<String>,
     pub(crate) cluster: Option<PathBuf>,
 }
@@ -88,6 +91,7 @@ impl Options {
             quick: false,
             rounds: 0,
             only: Vec::new(),
+            arenas: Vec::new(),
             contenders: Vec::new(),
             cluster: None,
         };
@@ -101,6 +105,7 @@ impl Options {
                         options.only.push(parts.find(|part| part.name() == name)?);
                     }
                 }
+                "--arena" => options.arenas.extend(arguments.next()?.split(',').map(str::to_owned)),
                 "--contenders" => {
                     options.contenders.extend(arguments.next()?.split(',').map(str::to_owned));
                 }

@@ -30,21 +30,41 @@ pub(crate) fn tools(workshop: &Workshop) -> Result<Tools<'_>> {
     Ok(Tools { workshop, java: workshop.java()?, python: workshop.python()? })
 }
 
+/// One set-up and file after the other; what is found of each is kept at once.
 pub(crate) fn run(workshop: &Workshop, results: &mut Results) -> Result<Value> {
     let tools = tools(workshop)?;
-    let mut found = Vec::new();
-    for nodes in [2, 1] {
-        let cluster = Cluster::of(workshop, nodes)?;
+    let both = data::both(workshop)?;
+    let name = |nodes: usize, data: &Data| format!("{nodes}-{}", data.name);
+    let all = [2, 1].map(|nodes| [&both[0], &both[1]].map(|data| (nodes, data))).concat();
+    let wanted = &workshop.arenas;
+    if let Some(other) = wanted.iter().find(|w| !all.iter().any(|(n, d)| name(*n, d) == **w)) {
+        let all: Vec<String> = all.iter().map(|(nodes, data)| name(*nodes, data)).collect();
+        return Err(format!("no arena {other}: need some of {}", all.join(", ")).into());
+    }
+    // What was found before stands, if it is of the same files.
+    let old = results.get("peers").as_array().cloned().unwrap_or_default();
+    let mut found: Vec<Option<Value>> = all
+        .iter()
+        .map(|(nodes, data)| {
+            let same = |v: &&Value| v["nodes"] == *nodes && v["data"] == data.to_json();
+            old.iter().find(same).cloned()
+        })
+        .collect();
+    for (at, (nodes, data)) in all.iter().enumerate() {
+        if !wanted.is_empty() && !wanted.contains(&name(*nodes, data)) {
+            continue;
+        }
+        let cluster = Cluster::of(workshop, *nodes)?;
         let (solr, java) = cluster.versions()?;
         results.set("solr", json!(solr));
         results.set("java", json!(java));
-        for data in data::both(workshop)? {
-            let arena = Arena { tools: &tools, cluster: &cluster, shards: nodes, data: &data };
-            println!("\n{} ({} lines), {}", data.name, data.lines, arena.title());
-            found.push(arena.compare()?);
-        }
+        let arena = Arena { tools: &tools, cluster: &cluster, shards: *nodes, data };
+        println!("\n{} ({} lines), {}", data.name, data.lines, arena.title());
+        found[at] = Some(arena.compare()?);
+        results.set("peers", json!(found.iter().flatten().collect::<Vec<_>>()));
+        results.save()?;
     }
-    Ok(json!(found))
+    Ok(results.get("peers").clone())
 }
 
 /// One set-up and one file.

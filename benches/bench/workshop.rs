@@ -25,6 +25,7 @@ pub(crate) struct Workshop {
     pub(crate) cluster_dir: PathBuf,
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
+    pub(crate) arenas: Vec<String>,
     pub(crate) contenders: Vec<String>,
 }
 
@@ -45,7 +46,8 @@ impl Workshop {
         let cluster_dir = std::path::absolute(cluster_dir)?;
         let (quick, rounds) = (options.quick, options.rounds);
         let contenders = options.contenders.clone();
-        Ok(Workshop { root, dir, bin, cluster_dir, quick, rounds, contenders })
+        let arenas = options.arenas.clone();
+        Ok(Workshop { root, dir, bin, cluster_dir, quick, rounds, arenas, contenders })
     }
 
     /// Where the figures go: those with all data and all contenders are not mixed with any others.

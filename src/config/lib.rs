@@ -211,7 +211,7 @@ pub struct Workers {
     pub count: u32,
     /// Who has which line: by line.
     pub partition: Partition,
-    /// The top-level member of a line that tells documents apart: `id`.
+    /// The top-level member of a line that tells documents apart: as `unique_key`.
     pub partition_key: String,
     /// A heartbeat's age from which a worker is killed: 90 s; `solr.timeout` and 10 s at least.
     pub hang_timeout: Duration,

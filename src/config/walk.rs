@@ -35,7 +35,7 @@ pub(crate) fn file(path: &Path, page: &Page<'_>, table: &DeTable<'_>) -> Config 
     let mut solr_section = file.section("solr", "[solr]");
     let (solr, timeout) = solr(&mut solr_section);
     let mut workers_section = file.section("workers", "[workers]");
-    let (workers, hang_timeout) = workers(&mut workers_section);
+    let (workers, hang_timeout) = workers(&mut workers_section, &solr.unique_key);
     no_slow_answer_is_a_hang(&solr_section, timeout, &workers_section, hang_timeout);
     solr_section.finish();
     workers_section.finish();
@@ -241,7 +241,8 @@ fn client_cert(mut section: Section<'_>) -> Option<ClientCert> {
     Some(ClientCert { cert: cert.ok()?, key: key.ok()? })
 }
 
-fn workers(section: &mut Section<'_>) -> (Workers, Read<Duration>) {
+/// `unique_key`: what tells documents apart, if nothing else is said.
+fn workers(section: &mut Section<'_>, unique_key: &str) -> (Workers, Read<Duration>) {
     let processors = std::thread::available_parallelism().map_or(1, usize::from); // asks, starts none
     let processors = u32::try_from(processors).unwrap_or(u32::MAX).min(*Workers::COUNT.end());
     let count = section.number32("count", processors, Workers::COUNT).or(processors);
@@ -253,7 +254,7 @@ fn workers(section: &mut Section<'_>) -> (Workers, Read<Duration>) {
             1..=1000 => Ok(text.to_owned()),
             _ => Err("need the name of a member, such as \"id\"".to_owned()),
         })
-        .or("id".to_owned());
+        .or(unique_key.to_owned());
     let hang_timeout = section.duration("hang_timeout", s(90), s(1)..=DAY);
     let stop_timeout = section.duration("stop_timeout", s(25), ms(100)..=HOUR).or(s(25));
     let hang = hang_timeout.holds(s(90)).unwrap_or(s(90));

@@ -1,6 +1,6 @@
 //! A look into the spool's folders, not oftener than it pays: what a look costs, the next ten of
-//! that are rest. Reject files are counted in slices, one a look, with a sign of life and the
-//! clients' turn in between: there may be more of them than a monitor may be silent for.
+//! that are rest. Waiting deltas and reject files are counted in slices, one a look, with a sign of
+//! life and the clients' turn in between: there may be more of them than a monitor may be silent for.
 
 use spool::{Spool, is_delta};
 use std::collections::HashMap;
@@ -50,15 +50,37 @@ struct Slice {
 
 /// So many bytes of reject files are read in one look, and so long, in milliseconds.
 const SLICE: (u64, u64) = (64 << 20, 200);
+/// So long waiting deltas are counted in one look, in milliseconds.
+const WALK: u64 = 20;
 /// So many at once; what a small file costs, too, for it must be opened.
 const CHUNK: usize = 64 * 1024;
+
+/// What waits in `incoming/`.
+#[derive(Debug, Clone, Default)]
+struct Waiting {
+    files: u64,
+    bytes: u64,
+    ignored: u64,
+    /// When each was first seen, milliseconds since 1970, and when the oldest.
+    seen: HashMap<OsString, u64>,
+    oldest: Option<u64>,
+}
+
+/// A walk through `incoming/` that is not at its end.
+struct Walk {
+    entries: std::fs::ReadDir,
+    so_far: Waiting,
+}
 
 #[derive(Default)]
 pub(crate) struct Folders {
     found: Found,
     next_look: u64,
-    /// When each waiting delta was first seen.
-    seen: HashMap<OsString, u64>,
+    /// As the last whole walk has found it.
+    waiting: Waiting,
+    walk: Option<Walk>,
+    /// Whether there has been a whole walk.
+    walked: bool,
     /// Lines of reject files, as far as they are counted.
     lines: HashMap<OsString, Counted>,
 }
@@ -70,12 +92,13 @@ impl Folders {
             let mut found = Found::default();
             let slice = Slice { bytes: SLICE.0, by: before + SLICE.1 };
             let looks = [
-                (spool.incoming(), self.incoming(&spool.incoming(), &mut found)),
+                (spool.incoming(), self.incoming(&spool.incoming(), before + WALK, &mut found)),
                 (spool.failed(), failed(&spool.failed(), &mut found)),
                 (spool.rejected(), self.rejected(&spool.rejected(), slice, &mut found)),
             ];
             found.error = looks.into_iter().find_map(|(folder, look)| {
-                look.err().map(|e| format!("cannot read {}: {e}", folder.display()))
+                let words = |e| format!("cannot read {}: {}", folder.display(), spool::remedy(&e));
+                look.err().map(words)
             });
             self.found = found;
             let after = now_ms();
@@ -84,31 +107,45 @@ impl Folders {
         &self.found
     }
 
-    /// Whether there are lines left to count.
+    /// Whether there is something left to count.
     pub(crate) fn is_counting(&self) -> bool {
-        self.lines.values().any(|counted| !counted.is_whole)
+        self.walk.is_some() || self.lines.values().any(|counted| !counted.is_whole)
     }
 
-    fn incoming(&mut self, folder: &Path, found: &mut Found) -> io::Result<()> {
-        let mut seen = HashMap::new();
-        for entry in std::fs::read_dir(folder)? {
-            let name = entry?.file_name();
-            if is_unfinished(&name) {
-                continue;
-            }
-            let Ok(file) = std::fs::symlink_metadata(folder.join(&name)) else { continue };
-            if !file.is_file() || !is_delta(&name) {
-                found.ignored += 1;
-                continue;
-            }
-            found.incoming_files += 1;
-            found.incoming_bytes += file.len();
-            let since = self.seen.remove(&name).unwrap_or_else(wall_ms);
-            found.oldest_seen = Some(found.oldest_seen.map_or(since, |oldest| oldest.min(since)));
-            seen.insert(name, since);
-        }
-        self.seen = seen;
+    /// What the last whole walk has found is shown; before there was one, what this one has so far.
+    fn incoming(&mut self, folder: &Path, by: u64, found: &mut Found) -> io::Result<()> {
+        let walk = match self.walk.take() {
+            Some(walk) => walk,
+            None => Walk { entries: std::fs::read_dir(folder)?, so_far: Waiting::default() },
+        };
+        self.walk = self.walk_on(walk, folder, by)?;
+        let shown = match &self.walk {
+            Some(walk) if !self.walked => &walk.so_far,
+            _ => &self.waiting,
+        };
+        found.incoming_files = shown.files;
+        found.incoming_bytes = shown.bytes;
+        found.ignored = shown.ignored;
+        found.oldest_seen = shown.oldest;
         Ok(())
+    }
+
+    /// Goes on until the end or until it is time; answers what is left.
+    fn walk_on(&mut self, mut walk: Walk, folder: &Path, by: u64) -> io::Result<Option<Walk>> {
+        loop {
+            let mut counted = 0;
+            for entry in walk.entries.by_ref().take(64) {
+                walk.so_far.count(folder, entry?.file_name(), &self.waiting);
+                counted += 1;
+            }
+            if counted < 64 {
+                (self.waiting, self.walked) = (walk.so_far, true);
+                return Ok(None);
+            }
+            if now_ms() >= by {
+                return Ok(Some(walk));
+            }
+        }
     }
 
     /// A file that is not counted whole yet is shown with the count so far.
@@ -127,6 +164,24 @@ impl Folders {
         });
         self.lines = lines;
         look
+    }
+}
+
+impl Waiting {
+    fn count(&mut self, folder: &Path, name: OsString, before: &Waiting) {
+        if is_unfinished(&name) {
+            return;
+        }
+        let Ok(file) = std::fs::symlink_metadata(folder.join(&name)) else { return };
+        if !file.is_file() || !is_delta(&name) {
+            self.ignored += 1;
+            return;
+        }
+        self.files += 1;
+        self.bytes += file.len();
+        let since = before.seen.get(&name).copied().unwrap_or_else(wall_ms);
+        self.oldest = Some(self.oldest.map_or(since, |oldest| oldest.min(since)));
+        self.seen.insert(name, since);
     }
 }
 
@@ -222,6 +277,30 @@ mod tests {
         assert_eq!((found.incoming_files, found.incoming_bytes, found.ignored), (1, 3, 3));
         assert_eq!((found.failed, found.rejected_files, found.rejected_lines), (1, 1, 2));
         assert_eq!(found.error, None);
+    }
+
+    #[test]
+    fn a_hundred_thousand_waiting_deltas_are_counted_in_slices_and_the_last_whole_count_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |n: u64| dir.path().join(format!("{n}.jsonl"));
+        (0..640).for_each(|n| std::fs::write(name(n), "{}\n").unwrap());
+        let mut folders = Folders::default();
+        let mut look = |by| {
+            let mut found = Found::default();
+            folders.incoming(dir.path(), by, &mut found).unwrap();
+            assert_eq!(found.incoming_bytes, 3 * found.incoming_files);
+            (found.incoming_files, found.oldest_seen, folders.is_counting())
+        };
+        // The time is up at every look: 64 each, and the first count is shown as it grows.
+        for n in 1..=10 {
+            let (files, _, counting) = look(0);
+            assert_eq!((files, counting), (64 * n, true));
+        }
+        let (files, oldest, counting) = look(0);
+        assert_eq!((files, counting), (640, false));
+        std::fs::remove_file(name(7)).unwrap();
+        assert_eq!(look(0), (640, oldest, true), "what was whole is shown");
+        assert_eq!(look(u64::MAX), (639, oldest, false));
     }
 
     #[test]

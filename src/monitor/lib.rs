@@ -9,13 +9,16 @@
 mod client;
 mod clients;
 mod folders;
+mod listing;
 mod rates;
 mod sight;
+mod trouble;
+mod words;
 
 use config::Config;
 use interprocess::local_socket::traits::{Listener as _, Stream as _};
 use interprocess::os::unix::uds_local_socket::Listener;
-use orders::{Answer, Command, Message, Plea};
+use orders::{Answer, Command, Done, Message, Plea};
 use scoreboard::Board;
 use slog::{Logger, debug, error, warn};
 use spool::Spool;
@@ -30,6 +33,7 @@ use sys::{Interest, Newborn, Signal, Signals};
 use client::{Client, Rights};
 use clients::Clients;
 use sight::Sight;
+use words::Request;
 
 /// So many requests of one client are answered in one turn.
 const REQUESTS: usize = 8;
@@ -62,6 +66,15 @@ pub struct Seat {
     pub newborn: Newborn,
 }
 
+/// Answers `rejects` or `history`, in words as on the socket, where no daemon runs: the line that
+/// its monitor would say.
+pub fn without_daemon(spool: &Spool, line: &str) -> String {
+    match words::read(line) {
+        Ok(request) => listing::answer(spool, &request),
+        Err(refusal) => status::answer::refused(refusal.code, &refusal.message),
+    }
+}
+
 /// A monitor's whole life; the exit code.
 pub fn run(seat: Seat) -> i32 {
     seat.newborn.name("monitor");
@@ -81,7 +94,8 @@ pub fn run(seat: Seat) -> i32 {
         ],
         pipe: seat.pipe,
         signals,
-        sight: Sight::new(seat.config, seat.spool, seat.board),
+        sight: Sight::new(seat.config, seat.spool.clone(), seat.board),
+        spool: seat.spool,
         clients: Clients::under(sys::limits::raise_open_files()),
         again: BTreeSet::new(),
         deaf_until: 0,
@@ -99,6 +113,7 @@ struct Monitor {
     pipe: OwnedFd,
     signals: Signals,
     sight: Sight,
+    spool: Spool,
     clients: Clients,
     /// Those who are to be heard whatever poll says: with requests left over, or just answered by
     /// the parent.
@@ -107,8 +122,9 @@ struct Monitor {
     deaf_until: u64,
     /// What was made this turn for whoever asks.
     answers: Option<Answers>,
-    /// Commands that the parent has not answered yet: its number → the client.
-    waiting: BTreeMap<u64, u64>,
+    /// Commands that the parent has not answered yet: its number → the client, and what the answer
+    /// says that was done.
+    waiting: BTreeMap<u64, (u64, Option<&'static str>)>,
     next_command: u64,
     log: Logger,
 }
@@ -279,27 +295,32 @@ impl Monitor {
         })
     }
 
-    fn answer(&mut self, id: u64, client: &mut Client, words: &str) {
-        match (words, client.rights()) {
-            ("", _) | ("help", _) => {
-                let commands: &[&str] = match client.rights() {
-                    Rights::Ask => &["status", "health", "ping", "help"],
-                    Rights::Command => &["status", "health", "ping", "help", "reload", "stop"],
-                };
-                client.say(&status::answer::done("help", commands));
+    fn answer(&mut self, id: u64, client: &mut Client, line: &str) {
+        let request = match words::read(line) {
+            Ok(request) => request,
+            Err(refusal) => {
+                client.say(&status::answer::refused(refusal.code, &refusal.message));
+                return;
             }
-            ("ping", _) => client.say(&status::answer::done("ping", "pong")),
-            ("status", _) => client.say(&self.answers().status),
-            ("health", _) => client.say(&self.answers().health),
-            ("reload", Rights::Command) => self.command(id, client, Command::Reload),
-            ("stop", Rights::Command) => self.command(id, client, Command::Stop),
-            ("reload" | "stop", Rights::Ask) => {
-                let message = format!("{words} is for the control socket");
-                client.say(&status::answer::refused("not_permitted", &message));
+        };
+        if client.rights() == Rights::Ask && !request.is_question() {
+            let command = line.split(' ').next().unwrap_or_default();
+            let message = format!("{command} is for the control socket");
+            client.say(&status::answer::refused("not_permitted", &message));
+            return;
+        }
+        match request {
+            Request::Help => {
+                let commands = if client.rights() == Rights::Ask { &[] } else { words::COMMANDS };
+                let all = [words::QUESTIONS, commands].concat();
+                client.say(&status::answer::done("help", &all));
             }
-            _ => {
-                let message = format!("{}: no such command, try help", status::page::plain(words));
-                client.say(&status::answer::refused("no_such_command", &message));
+            Request::Ping => client.say(&status::answer::done("ping", "pong")),
+            Request::Status => client.say(&self.answers().status),
+            Request::Health => client.say(&self.answers().health),
+            Request::Command(command) => self.command(id, client, command),
+            Request::Rejects(_) | Request::History(_) => {
+                client.say(&listing::answer(&self.spool, &request));
             }
         }
     }
@@ -310,9 +331,14 @@ impl Monitor {
         let number = self.next_command;
         self.next_command += 1;
         debug!(self.log, "command"; "command" => format!("{command:?}"), "peer" => client.peer());
+        let name = match command {
+            Command::Reload | Command::Stop | Command::Cancel(_) => None,
+            Command::Retry { .. } => Some("retry"),
+            Command::Drop(_) => Some("dropped"),
+        };
         let may_wait = self.waiting.len() < self.clients.may_wait();
         if may_wait && self.tell(&Plea::Command { number, command }) {
-            self.waiting.insert(number, id);
+            self.waiting.insert(number, (id, name));
             client.wait();
         } else {
             let message = "the parent takes no commands at present";
@@ -340,11 +366,15 @@ impl Monitor {
 
     /// What the client asked meanwhile comes next, and its end may have come: it is heard again.
     fn pass_on(&mut self, answer: Answer) {
-        let Some(id) = self.waiting.remove(&answer.number) else { return };
+        let Some((id, name)) = self.waiting.remove(&answer.number) else { return };
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.say(&match &answer.result {
-            Ok(()) => "{\"ok\":true}\n".to_owned(),
-            Err((code, message)) => status::answer::refused(code, message),
+        client.say(&match (&answer.result, name) {
+            (Ok(Done { deltas, rejects }), Some(name)) => {
+                let done = BTreeMap::from([("deltas", deltas), ("rejects", rejects)]);
+                status::answer::done(name, &done)
+            }
+            (Ok(_), None) => "{\"ok\":true}\n".to_owned(),
+            (Err((code, message)), _) => status::answer::refused(code, message),
         });
         self.again.insert(id);
     }

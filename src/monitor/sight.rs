@@ -4,7 +4,7 @@
 //! be trusted with an index, a length or a sum that could overflow.
 
 use config::{Config, Limits as Pair};
-use scoreboard::{Board, Counts, PosterCell, Trouble, WorkerCell, WorkerState as Doing};
+use scoreboard::{Board, Counts, Held, PosterCell, Trouble, WorkerCell, WorkerState as Doing};
 use spool::Spool;
 use status::{
     Active, Document, Health, Incoming, Limits, Memory, Monitor, Parent, Rates as Speeds, Reason,
@@ -17,6 +17,7 @@ use sys::clock::{now_ms, wall_ms};
 
 use crate::folders::{Folders, Found};
 use crate::rates::Rates;
+use crate::trouble::{Losses, spool_trouble};
 
 const PROGRAM: &str = concat!("solr-updater ", env!("CARGO_PKG_VERSION"));
 
@@ -27,6 +28,7 @@ pub(crate) struct Sight {
     folders: Folders,
     rates: Rates,
     memory: Memory,
+    losses: Losses,
     next_verdict: u64,
 }
 
@@ -52,6 +54,7 @@ impl Sight {
             folders: Folders::default(),
             rates: Rates::default(),
             memory: Memory::default(),
+            losses: Losses::default(),
             next_verdict: 0,
         }
     }
@@ -156,7 +159,7 @@ impl Sight {
         let cell = self.board.parent();
         // The monitor may be younger than what waits; the parent knows.
         let told = Some(cell.oldest_seen()).filter(|seen| *seen != 0);
-        let oldest = found.oldest_seen.map(|seen| told.map_or(seen, |told| told.min(seen)));
+        let oldest = found.oldest_seen.into_iter().chain(told).min();
         let active = self.active(now, wall);
         status::Spool {
             dir: self.spool.dir().display().to_string(),
@@ -302,7 +305,7 @@ impl Sight {
         self.board.leaders(self.board.parent().generation()).read().into_iter().collect()
     }
 
-    fn add_what_the_document_does_not_say(&self, found: &Found, reasons: &mut Vec<Reason>) {
+    fn add_what_the_document_does_not_say(&mut self, found: &Found, reasons: &mut Vec<Reason>) {
         // What does not pass by itself is not waited for: no such collection, no right to write.
         let standing =
             |c: &&WorkerCell| c.trouble() == Trouble::Standing && c.last_trouble() > c.last_ok();
@@ -311,19 +314,19 @@ impl Sight {
             let words = format!("Solr takes nothing: {}", cell.last_error().read());
             reasons.push(Reason::new(code::SOLR, Severity::Critical, words));
         }
-        let parent = self.board.parent();
-        if let Some(error) = &found.error {
-            let words = format!("the spool cannot be read: {error}");
-            reasons.push(Reason::new(code::SPOOL, Severity::Critical, words));
-        } else if parent.spool_error() != 0 {
-            let error = std::io::Error::from_raw_os_error(parent.spool_error() as i32);
-            let words = format!("the parent cannot use the spool: {error}");
+        if let Some(words) =
+            spool_trouble(found, &self.spool, self.board.parent().spool_trouble(), &self.cells())
+        {
+            // Who cannot write posts nothing either, and it is not Solr that is silent then.
+            let intends = |c: &WorkerCell| matches!(c.held(), Some((Held::Intend, _)));
+            if self.solr(now_ms()).last_error.is_none() || self.cells().iter().any(intends) {
+                reasons.retain(|r| r.code != code::SOLR);
+            }
             reasons.push(Reason::new(code::SPOOL, Severity::Critical, words));
         }
         let dropped = self.board.log_dropped().load(std::sync::atomic::Ordering::Relaxed);
-        if dropped != 0 {
-            let words =
-                format!("{dropped} log lines lost: standard error or log.file takes no more");
+        if let Some(lost) = self.losses.look(dropped, now_ms()) {
+            let words = format!("{lost} log lines lost: standard error or log.file takes no more");
             reasons.push(Reason::new(code::LOG, Severity::Warning, words));
         }
     }

@@ -9,6 +9,7 @@ mod wire;
 
 use std::ffi::OsString;
 
+use spool::{Begin, Kind};
 use wire::{Reader, Writer};
 
 /// From the parent to a worker.
@@ -19,11 +20,14 @@ pub enum Order {
     /// All shares are in: commit if the configuration says so, and merge their rejects.
     Finish(Finish),
     /// The delta of this claim number is given up: read no more of it, and say
-    /// [`Report::ShareFailed`] once what is under way is answered and the checkpoint written.
+    /// [`Report::ShareFailed`] once what is under way is answered and the checkpoint written; or
+    /// [`Report::Spoiled`], if it is to be finished and goes on growing.
     Abandon {
         /// The delta's claim number.
         claim: u64,
     },
+    /// The disk is full while no delta is at work: make room in `done/`, as far as that is allowed.
+    Prune,
 }
 
 /// One worker's lines of a delta: those with `line % of == share`, or whose `key` hashes so.
@@ -39,7 +43,13 @@ pub struct Share {
     pub key: Option<String>,
     /// Lines, by their index, that end whoever converts them: they are rejected unread.
     pub poison: Vec<u64>,
-    /// The delta's name in `active/`.
+    /// What it is a share of.
+    pub kind: Kind,
+    /// Whether no newer document may be overwritten.
+    pub guarded: bool,
+    /// Where it begins in its file.
+    pub begin: Begin,
+    /// The delta's name.
     pub name: OsString,
 }
 
@@ -50,7 +60,15 @@ pub struct Finish {
     pub claim: u64,
     /// How many shares it had.
     pub of: u32,
-    /// The delta's name in `active/`.
+    /// The member of a line by whose value the lines were divided; `None`: by their number.
+    pub key: Option<String>,
+    /// What was claimed.
+    pub kind: Kind,
+    /// Whether no newer document may be overwritten.
+    pub guarded: bool,
+    /// Where it begins in its file.
+    pub begin: Begin,
+    /// The delta's name.
     pub name: OsString,
     /// Whether it is to be given up as a whole: then nothing is committed.
     pub failed: bool,
@@ -85,6 +103,8 @@ pub enum Report {
         claim: u64,
         /// Lines, documents, deletes, skipped and rejected lines of all its shares.
         sums: Sums,
+        /// How old it is, and which versions it was given now.
+        origin: Origin,
     },
     /// What [`Order::Finish`] asked for is not done: the delta is longer than what its shares have
     /// read. All of them must be dealt again.
@@ -92,6 +112,25 @@ pub enum Report {
         /// The delta's claim number.
         claim: u64,
     },
+    /// What [`Order::Finish`] asked for is not done: the delta is not what its shares have read, for
+    /// this reason, and is to be given up.
+    Spoiled {
+        /// The delta's claim number.
+        claim: u64,
+        /// One line, for people.
+        reason: String,
+    },
+}
+
+/// How old a delta is that is settled, and when it was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Origin {
+    /// The claim number that it first had; 0 if nobody knows.
+    pub claim: u64,
+    /// The lowest version that its lines were given, of one that was retried; 0: none was.
+    pub lowest: u64,
+    /// The highest.
+    pub highest: u64,
 }
 
 /// What became of a delta's lines.
@@ -107,6 +146,8 @@ pub struct Sums {
     pub skipped: u64,
     /// Lines in `rejected/`.
     pub rejected: u64,
+    /// Lines that a newer document had made void.
+    pub superseded: u64,
 }
 
 /// A command for the parent, by way of the monitor.
@@ -116,6 +157,35 @@ pub enum Command {
     Reload,
     /// Leave at a batch boundary.
     Stop,
+    /// Give up a delta that waits or is being delivered: what is left of it goes to `failed/`.
+    Cancel(OsString),
+    /// Deliver once more what is left of these: rejected lines, and failed deltas.
+    Retry {
+        /// Of which deltas.
+        which: Which,
+        /// Also over newer documents.
+        force: bool,
+    },
+    /// Give up for good what is left of these.
+    Drop(Which),
+}
+
+/// Which deltas are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The one of this name.
+    One(OsString),
+    /// All of which something is left.
+    All,
+}
+
+/// What a command was done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Done {
+    /// So many failed deltas.
+    pub deltas: u64,
+    /// The rejected lines of so many.
+    pub rejects: u64,
 }
 
 /// From the monitor to the parent.
@@ -140,7 +210,7 @@ pub struct Answer {
     /// The number that the command bore.
     pub number: u64,
     /// Done, or why not: a code for programs and a line for people.
-    pub result: Result<(), (String, String)>,
+    pub result: Result<Done, (String, String)>,
 }
 
 /// A message that does not read.
@@ -170,14 +240,20 @@ impl Message for Order {
                 .number(s.claim)
                 .number(s.share)
                 .number(s.of)
-                .name(s.key.as_deref().unwrap_or_default().as_ref()) // no member has no name
+                .key(&s.key)
                 .numbers(&s.poison)
+                .number(s.kind.number())
+                .number(s.guarded)
+                .number(s.begin.line)
+                .number(s.begin.offset)
                 .name(&s.name)
                 .done(),
             Order::Abandon { claim } => Writer::new(b'a').number(*claim).done(),
+            Order::Prune => Writer::new(b'p').done(),
             Order::Finish(f) => {
-                let failed = u64::from(f.failed);
-                Writer::new(b'f').number(f.claim).number(f.of).number(failed).name(&f.name).done()
+                let writer = Writer::new(b'f').number(f.claim).number(f.of).key(&f.key);
+                let writer = writer.number(f.failed).number(f.kind.number()).number(f.guarded);
+                writer.number(f.begin.line).number(f.begin.offset).name(&f.name).done()
             }
         }
     }
@@ -189,17 +265,25 @@ impl Message for Order {
                 claim: r.number()?,
                 share: r.small()?,
                 of: r.small()?,
-                key: Some(r.name()?.into_string().map_err(|_| Garbled)?).filter(|k| !k.is_empty()),
+                key: r.key()?,
                 poison: r.numbers()?,
+                kind: kind_of(&mut r)?,
+                guarded: r.number()? != 0,
+                begin: Begin { line: r.number()?, offset: r.number()? },
                 name: r.name()?,
             }),
             b'f' => Order::Finish(Finish {
                 claim: r.number()?,
                 of: r.small()?,
+                key: r.key()?,
                 failed: r.number()? != 0,
+                kind: kind_of(&mut r)?,
+                guarded: r.number()? != 0,
+                begin: Begin { line: r.number()?, offset: r.number()? },
                 name: r.name()?,
             }),
             b'a' => Order::Abandon { claim: r.number()? },
+            b'p' => Order::Prune,
             _ => return Err(Garbled),
         };
         r.end(order)
@@ -217,15 +301,22 @@ impl Message for Report {
             Report::ShareFailed { claim, share, reason } => {
                 Writer::new(b'x').number(*claim).number(*share).text(reason).done()
             }
-            Report::Finished { claim, sums } => Writer::new(b'f')
+            Report::Finished { claim, sums, origin } => Writer::new(b'f')
                 .number(*claim)
                 .number(sums.lines)
                 .number(sums.docs)
                 .number(sums.deletes)
                 .number(sums.skipped)
                 .number(sums.rejected)
+                .number(sums.superseded)
+                .number(origin.claim)
+                .number(origin.lowest)
+                .number(origin.highest)
                 .done(),
             Report::Grown { claim } => Writer::new(b'g').number(*claim).done(),
+            Report::Spoiled { claim, reason } => {
+                Writer::new(b's').number(*claim).text(reason).done()
+            }
         }
     }
 
@@ -246,9 +337,12 @@ impl Message for Report {
                     deletes: r.number()?,
                     skipped: r.number()?,
                     rejected: r.number()?,
+                    superseded: r.number()?,
                 },
+                origin: Origin { claim: r.number()?, lowest: r.number()?, highest: r.number()? },
             },
             b'g' => Report::Grown { claim: r.number()? },
+            b's' => Report::Spoiled { claim: r.number()?, reason: r.text()? },
             _ => return Err(Garbled),
         };
         r.end(report)
@@ -261,11 +355,16 @@ impl Message for Plea {
             Plea::Ready => Writer::new(b'r').done(),
             Plea::Refused(reason) => Writer::new(b'n').text(reason).done(),
             Plea::Command { number, command } => {
-                let kind = match command {
-                    Command::Reload => b'l',
-                    Command::Stop => b's',
-                };
-                Writer::new(kind).number(*number).done()
+                let begin = |kind| Writer::new(kind).number(*number);
+                match command {
+                    Command::Reload => begin(b'l').done(),
+                    Command::Stop => begin(b's').done(),
+                    Command::Cancel(name) => begin(b'c').name(name).done(),
+                    Command::Retry { which, force } => {
+                        which.write(begin(b't').number(*force)).done()
+                    }
+                    Command::Drop(which) => which.write(begin(b'd')).done(),
+                }
             }
         }
     }
@@ -277,16 +376,48 @@ impl Message for Plea {
             b'n' => Plea::Refused(r.text()?),
             b'l' => Plea::Command { number: r.number()?, command: Command::Reload },
             b's' => Plea::Command { number: r.number()?, command: Command::Stop },
+            b'c' => Plea::Command { number: r.number()?, command: Command::Cancel(r.name()?) },
+            b't' => {
+                let (number, force) = (r.number()?, r.number()? != 0);
+                let which = Which::read(&mut r)?;
+                Plea::Command { number, command: Command::Retry { which, force } }
+            }
+            b'd' => {
+                Plea::Command { number: r.number()?, command: Command::Drop(Which::read(&mut r)?) }
+            }
             _ => return Err(Garbled),
         };
         r.end(plea)
     }
 }
 
+fn kind_of(reader: &mut Reader<'_>) -> Result<Kind, Garbled> {
+    Kind::of_number(reader.number()?).ok_or(Garbled)
+}
+
+impl Which {
+    /// No delta has an empty name.
+    fn write(&self, writer: Writer) -> Writer {
+        match self {
+            Which::One(name) => writer.name(name),
+            Which::All => writer.name("".as_ref()),
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Which, Garbled> {
+        let name = reader.name()?;
+        Ok(if name.is_empty() { Which::All } else { Which::One(name) })
+    }
+}
+
 impl Message for Answer {
     fn encode(&self) -> Vec<u8> {
         match &self.result {
-            Ok(()) => Writer::new(b'y').number(self.number).done(),
+            Ok(done) => Writer::new(b'y')
+                .number(self.number)
+                .number(done.deltas)
+                .number(done.rejects)
+                .done(),
             Err((code, message)) => {
                 Writer::new(b'n').number(self.number).text(code).text(message).done()
             }
@@ -297,7 +428,7 @@ impl Message for Answer {
         let (kind, mut r) = Reader::new(bytes)?;
         let number = r.number()?;
         let result = match kind {
-            b'y' => Ok(()),
+            b'y' => Ok(Done { deltas: r.number()?, rejects: r.number()? }),
             b'n' => Err((r.text()?, r.text()?)),
             _ => return Err(Garbled),
         };
@@ -325,24 +456,38 @@ mod tests {
     fn every_message_arrives_as_it_was_sent() {
         let name = OsString::from_vec(b"not utf-8: \xff\n.jsonl".to_vec());
         for key in [None, Some("sku".to_owned())] {
-            let (claim, name) = (u64::MAX, name.clone());
+            let (claim, name, kind, guarded) = (u64::MAX, name.clone(), Kind::Rest, true);
             let poison = vec![7; key.iter().len() * 9];
-            there_and_back(Order::Deal(Share { claim, share: 3, of: 4, key, poison, name }));
+            let begin = Begin { line: 5, offset: u64::MAX };
+            let share = Share { claim, share: 3, of: 4, key, poison, kind, guarded, begin, name };
+            let (kind, failed) = (Kind::Rejects, true);
+            let (key, name) = (share.key.clone(), share.name.clone());
+            let finish = Finish { claim: 1, of: 256, key, kind, guarded, begin, name, failed };
+            there_and_back(Order::Finish(finish));
+            there_and_back(Order::Deal(share));
         }
-        there_and_back(Order::Finish(Finish { claim: 1, of: 256, name, failed: true }));
         there_and_back(Order::Abandon { claim: 7 });
+        there_and_back(Order::Prune);
         there_and_back(Report::Ready);
         there_and_back(Report::Refused("no right to read /etc/x".into()));
         there_and_back(Report::ShareDone { claim: 7, share: 1 });
         there_and_back(Report::ShareFailed { claim: 7, share: 1, reason: "gone".into() });
-        let sums = Sums { lines: 5, docs: 4, deletes: 3, skipped: 2, rejected: 1 };
-        there_and_back(Report::Finished { claim: 7, sums });
+        let sums = Sums { lines: 5, docs: 4, deletes: 3, skipped: 2, rejected: 1, superseded: 6 };
+        let origin = Origin { claim: 3, lowest: 5, highest: u64::MAX };
+        there_and_back(Report::Finished { claim: 7, sums, origin });
         there_and_back(Report::Grown { claim: 7 });
+        there_and_back(Report::Spoiled { claim: 7, reason: "cut".into() });
         there_and_back(Plea::Ready);
         there_and_back(Plea::Refused("no".into()));
         there_and_back(Plea::Command { number: 9, command: Command::Reload });
         there_and_back(Plea::Command { number: 9, command: Command::Stop });
-        there_and_back(Answer { number: 9, result: Ok(()) });
+        for which in [Which::One("a b.jsonl".into()), Which::All] {
+            let retry = Command::Retry { which: which.clone(), force: true };
+            there_and_back(Plea::Command { number: 9, command: retry });
+            there_and_back(Plea::Command { number: 9, command: Command::Drop(which) });
+        }
+        there_and_back(Plea::Command { number: 9, command: Command::Cancel("x.jsonl".into()) });
+        there_and_back(Answer { number: 9, result: Ok(Done { deltas: 1, rejects: 2 }) });
         there_and_back(Answer { number: 9, result: Err(("config".into(), "12:1: no".into())) });
     }
 

@@ -33,6 +33,11 @@ impl Writer {
         self.bytes(name.as_bytes())
     }
 
+    /// The name of a member, or none.
+    pub(crate) fn key(self, key: &Option<String>) -> Writer {
+        self.name(key.as_deref().unwrap_or_default().as_ref()) // no member has no name
+    }
+
     pub(crate) fn numbers(self, numbers: &[u64]) -> Writer {
         numbers.iter().fold(self.number(numbers.len() as u64), |writer, n| writer.number(*n))
     }
@@ -72,6 +77,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn name(&mut self) -> Result<OsString, Garbled> {
         Ok(OsString::from_vec(self.bytes()?.to_vec()))
+    }
+
+    pub(crate) fn key(&mut self) -> Result<Option<String>, Garbled> {
+        let key = self.name()?.into_string().map_err(|_| Garbled)?;
+        Ok(Some(key).filter(|key| !key.is_empty()))
     }
 
     pub(crate) fn numbers(&mut self) -> Result<Vec<u64>, Garbled> {

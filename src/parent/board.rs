@@ -25,10 +25,10 @@ impl Parent {
         cell.set_deltas(self.counters.deltas);
         cell.set_reloads(self.counters.reloads);
         cell.set_reload_failures(self.counters.reload_failures);
-        cell.set_spool_error(self.producer.error() as u32 as u64);
+        cell.set_spool_trouble(self.settling.told().or(self.producer.trouble()));
         self.publish_delta();
         self.publish_slots();
-        // Last: a reader that sees this turn's heartbeat sees this turn's news.
+        // Last: the turn is through. (In which order a reader sees these is not promised.)
         cell.set_heartbeat(now_ms());
     }
 

@@ -131,8 +131,10 @@ impl Member {
             match receive_message(pipe.as_fd()) {
                 Received::Message(bytes) => events.push(self.understand(child, &bytes)),
                 Received::Nothing => return,
-                // It is about to end, and is reaped then.
-                Received::Closed => self.pipe = None,
+                Received::Closed => {
+                    self.pipe = None;
+                    events.push(Event::HungUp { child });
+                }
             }
         }
     }

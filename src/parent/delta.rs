@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use spool::Kind;
+
 use crate::machine::ChildId;
 
 /// A line that has ended so many workers is rejected.
@@ -35,19 +37,36 @@ pub(crate) enum Finish {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Delta {
     pub(crate) claim: u64,
+    pub(crate) kind: Kind,
     shares: Vec<Share>,
     finish: Finish,
     /// Lines that workers had in hand when they died of it, by share and index, and how many did.
     suspects: BTreeMap<(u32, u64), u32>,
     /// Why it is given up as a whole.
     pub(crate) failed: Option<String>,
+    /// A person gave it up.
+    pub(crate) cancelled: bool,
+    /// A person wants to give it up while it is being finished: that depends on whoever is at it.
+    unwanted: bool,
+}
+
+/// What comes of a person's word that a delta is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    /// It is.
+    Done,
+    /// It will be, if whoever finishes it waits for it to stand still: this child, or the next.
+    Asked(Option<ChildId>),
+    /// Every line of it is delivered.
+    TooLate,
 }
 
 impl Delta {
-    pub(crate) fn new(claim: u64, shares: u32) -> Delta {
+    pub(crate) fn new(claim: u64, kind: Kind, shares: u32) -> Delta {
         let shares = vec![Share::Waiting; shares as usize];
         let (finish, suspects) = (Finish::NotYet, BTreeMap::new());
-        Delta { claim, shares, finish, suspects, failed: None }
+        let (failed, cancelled, unwanted) = (None, false, false);
+        Delta { claim, kind, shares, finish, suspects, failed, cancelled, unwanted }
     }
 
     pub(crate) fn of(&self) -> u32 {
@@ -86,7 +105,9 @@ impl Delta {
     /// The lines of a share that are to be rejected unread.
     pub(crate) fn poison(&self, share: u32) -> Vec<u64> {
         let lines = self.suspects.range((share, 0)..=(share, u64::MAX));
-        lines.filter(|(_, n)| **n >= DEADLY).map(|((_, line), _)| *line).take(POISON).collect()
+        // If there are more, the last ones: the first are behind the mark.
+        let deadly = lines.rev().filter(|(_, n)| **n >= DEADLY).map(|((_, line), _)| *line);
+        deadly.take(POISON).collect()
     }
 
     /// Who has shares of it.
@@ -140,6 +161,47 @@ impl Delta {
         }
         self.shares.fill(Share::Waiting);
         self.finish = Finish::NotYet;
+        if self.unwanted {
+            self.cancel();
+        }
+        true
+    }
+
+    /// A person gives it up. Not when every line of it is done: then it is about to be settled, unless
+    /// it goes on growing.
+    pub(crate) fn cancel(&mut self) -> Cancel {
+        if self.failed.is_some() {
+            return Cancel::Done;
+        }
+        let at_it = match self.finish {
+            Finish::NotYet => {
+                self.failed = Some("cancelled".into());
+                self.cancelled = true;
+                self.look();
+                return Cancel::Done;
+            }
+            Finish::Waiting => None,
+            Finish::Held(child) => Some(child),
+            Finish::Settle(_) => return Cancel::TooLate,
+        };
+        self.unwanted = true;
+        Cancel::Asked(at_it)
+    }
+
+    /// Whether whoever is to finish it must hear that it is given up.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.unwanted && self.failed.is_none()
+    }
+
+    /// `child`, who was to finish it, says that it is not what was read: it is given up, and to be
+    /// finished as such. Believed only of the one that is at it.
+    pub(crate) fn spoiled(&mut self, child: ChildId, reason: String) -> bool {
+        if self.finish != Finish::Held(child) || self.failed.is_some() {
+            return false;
+        }
+        self.cancelled = self.unwanted;
+        self.failed = Some(if self.unwanted { "cancelled".into() } else { reason });
+        self.finish = Finish::Waiting;
         true
     }
 
@@ -161,12 +223,34 @@ impl Delta {
 }
 
 #[cfg(test)]
+impl Delta {
+    /// For the model: the same delta by other numbers, as if all this had been at another time.
+    pub(crate) fn restate(
+        &mut self,
+        child: impl Fn(ChildId) -> ChildId,
+        time: impl Fn(u64) -> u64,
+    ) {
+        self.suspects.values_mut().for_each(|deaths| *deaths = (*deaths).min(DEADLY));
+        for share in &mut self.shares {
+            if let Share::Held(holder) = share {
+                *holder = child(*holder);
+            }
+        }
+        self.finish = match self.finish {
+            Finish::Held(holder) => Finish::Held(child(holder)),
+            Finish::Settle(at) => Finish::Settle(time(at)),
+            other => other,
+        };
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_share_goes_to_a_second_worker_only_when_the_first_is_gone() {
-        let mut delta = Delta::new(1, 2);
+        let mut delta = Delta::new(1, Kind::Delta, 2);
         delta.deal(0, 10);
         assert_eq!(delta.waiting(), [1]);
         assert!(!delta.share_in(0, 11), "said by one that does not have it");
@@ -178,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_line_that_two_workers_died_of_is_rejected() {
-        let mut delta = Delta::new(1, 2);
+        let mut delta = Delta::new(1, Kind::Delta, 2);
         delta.deal(1, 10);
         assert!(!delta.suspect(11, 7), "it has no share");
         assert!(!delta.suspect(10, 7));
@@ -186,7 +270,7 @@ mod tests {
         delta.deal(1, 11);
         assert!(!delta.suspect(11, 9), "another line");
         delta.gone(11);
-        assert_eq!(delta.poison(1), []);
+        assert!(delta.poison(1).is_empty());
         delta.deal(1, 12);
         assert!(delta.suspect(12, 7));
         assert_eq!((delta.poison(0), delta.poison(1)), (vec![], vec![7]));
@@ -194,7 +278,7 @@ mod tests {
 
     #[test]
     fn it_is_finished_when_the_last_share_is_in() {
-        let mut delta = Delta::new(1, 2);
+        let mut delta = Delta::new(1, Kind::Delta, 2);
         delta.deal(0, 10);
         delta.deal(1, 11);
         assert!(delta.share_in(0, 10));
@@ -208,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_delta_that_has_grown_is_dealt_again() {
-        let mut delta = Delta::new(1, 2);
+        let mut delta = Delta::new(1, Kind::Delta, 2);
         delta.deal(0, 10);
         delta.deal(1, 11);
         assert!(!delta.grown(10), "said before it was to be finished");
@@ -226,8 +310,24 @@ mod tests {
     }
 
     #[test]
+    fn a_delta_that_is_not_what_was_read_is_finished_as_one_given_up() {
+        let mut delta = Delta::new(1, Kind::Delta, 1);
+        delta.deal(0, 10);
+        assert!(!delta.spoiled(10, "cut".into()), "said before it was to be finished");
+        assert!(delta.share_in(0, 10));
+        delta.set_finish(Finish::Held(10));
+        assert!(!delta.spoiled(11, "cut".into()), "said by one that is not at it");
+        assert!(delta.spoiled(10, "cut".into()));
+        assert_eq!((delta.finish(), delta.failed.as_deref()), (Finish::Waiting, Some("cut")));
+        assert!(delta.waiting().is_empty());
+        delta.set_finish(Finish::Held(11));
+        assert!(!delta.spoiled(11, "again".into()));
+        assert_eq!(delta.finish(), Finish::Held(11));
+    }
+
+    #[test]
     fn a_delta_given_up_is_not_dealt_again_whatever_is_said() {
-        let mut delta = Delta::new(1, 1);
+        let mut delta = Delta::new(1, Kind::Delta, 1);
         delta.deal(0, 10);
         assert!(delta.share_failed(0, 10, "torn".into()));
         delta.set_finish(Finish::Held(10));
@@ -236,8 +336,47 @@ mod tests {
     }
 
     #[test]
+    fn a_person_may_give_it_up_until_every_line_is_done() {
+        let mut delta = Delta::new(1, Kind::Delta, 2);
+        delta.deal(0, 10);
+        assert_eq!((delta.cancel(), delta.cancel()), (Cancel::Done, Cancel::Done));
+        assert_eq!((delta.finish(), delta.waiting()), (Finish::NotYet, vec![]));
+        assert!(delta.share_failed(0, 10, "given up".into()));
+        assert_eq!((delta.finish(), delta.failed.as_deref()), (Finish::Waiting, Some("cancelled")));
+        let mut done = Delta::new(1, Kind::Delta, 1);
+        done.deal(0, 10);
+        assert!(done.share_in(0, 10));
+        done.set_finish(Finish::Settle(7));
+        assert_eq!(done.cancel(), Cancel::TooLate);
+        assert!(!done.cancelled && done.failed.is_none());
+        let mut fresh = Delta::new(1, Kind::Delta, 2);
+        assert_eq!(fresh.cancel(), Cancel::Done);
+        assert_eq!(fresh.finish(), Finish::Waiting, "nobody has begun it");
+    }
+
+    #[test]
+    fn a_person_may_give_up_what_grows_and_grows() {
+        for spoiled in [true, false] {
+            let mut delta = Delta::new(1, Kind::Delta, 1);
+            delta.deal(0, 10);
+            assert!(delta.share_in(0, 10) && !delta.is_unwanted());
+            assert_eq!(delta.cancel(), Cancel::Asked(None));
+            delta.set_finish(Finish::Held(10));
+            assert_eq!(delta.cancel(), Cancel::Asked(Some(10)));
+            assert!(delta.is_unwanted() && delta.failed.is_none(), "it may be delivered yet");
+            match spoiled {
+                true => assert!(delta.spoiled(10, "the delta is given up".into())),
+                false => assert!(delta.grown(10)),
+            }
+            assert_eq!((delta.finish(), delta.cancelled), (Finish::Waiting, true));
+            assert_eq!((delta.failed.as_deref(), delta.is_unwanted()), (Some("cancelled"), false));
+            assert!(delta.waiting().is_empty());
+        }
+    }
+
+    #[test]
     fn a_delta_given_up_is_finished_when_nobody_holds_a_share_of_it() {
-        let mut delta = Delta::new(1, 3);
+        let mut delta = Delta::new(1, Kind::Delta, 3);
         delta.deal(0, 10);
         delta.deal(1, 11);
         assert!(delta.share_failed(0, 10, "torn".into()));

@@ -9,21 +9,24 @@
 //! a thread: the manifest, `clippy.toml`, the link check and [`sys::fork`] see to it. Nothing in
 //! [`Parent`] has a `Drop` that touches the outside world, since it runs in every child too.
 
+mod asked;
 mod board;
 mod crew;
 mod delta;
 mod machine;
 mod producer;
 mod reload;
+mod settle;
 mod slots;
 mod start;
 mod tell;
+mod trouble;
 
 use config::Config;
 use orders::Sums;
 use scoreboard::Board;
 use slog::{Logger, info};
-use spool::{Claim, Settled, Spool, SpoolLock};
+use spool::{Claim, Kind, Settled, Spool, SpoolLock};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -39,13 +42,17 @@ use machine::{Action, ChildId, Event, Machine, Tell};
 use producer::Producer;
 use reload::Candidate;
 use slots::Post;
+use trouble::Trouble;
 
-pub use start::{Options, StartError};
+pub use start::{Options, StartError, Task, lock};
 
 /// The loop turns at least so often, for its heartbeat, in milliseconds.
 const TICK: u64 = 5_000;
 /// Woken so much later than asked, the parent itself had stood still.
 const STALL: u64 = 1_000;
+/// While no delta can be claimed for want of room, a worker is asked to make some so often, in
+/// milliseconds.
+const PRUNE: u64 = 5_000;
 
 /// Who we are, now that [`Parent::run`] has returned.
 pub enum Role {
@@ -77,8 +84,8 @@ pub struct WorkerSeat {
     pub log: Logger,
     /// What is left to do of its birth.
     pub newborn: Newborn,
-    /// Whether it works for `feed`, where somebody waits for an answer.
-    pub feed: bool,
+    /// Whether somebody at a terminal waits for its work.
+    pub is_awaited: bool,
 }
 
 /// What a monitor starts its life with.
@@ -110,7 +117,7 @@ pub struct Outcome {
     pub code: i32,
     /// Why, if it did not go well.
     pub reason: Option<String>,
-    /// What was settled, in order. Only `feed` asks, a daemon keeps no list.
+    /// What was settled, in order. Who waits asks for it, a daemon keeps no list.
     pub settled: Vec<Settlement>,
 }
 
@@ -119,6 +126,8 @@ pub struct Outcome {
 pub struct Settlement {
     /// Its name where it is now.
     pub name: OsString,
+    /// What was claimed of it.
+    pub kind: Kind,
     /// Done or failed.
     pub settled: Settled,
     /// What became of its lines.
@@ -139,7 +148,7 @@ pub struct Parent {
     config: Config,
     /// The configuration of the generation that is coming up, and its log.
     candidate: Option<Candidate>,
-    feed: bool,
+    task: Task,
     spool: Spool,
     lock: Arc<SpoolLock>,
     board: Board,
@@ -149,21 +158,30 @@ pub struct Parent {
     listeners: Option<Listeners>,
     notifier: Option<sys::notify::Notifier>,
     producer: Producer,
+    settling: Trouble,
     /// Claims of an earlier daemon, to be taken up again.
     open: VecDeque<Claim>,
     active: Option<Claim>,
     active_since: u64,
+    /// What is under way is older than something that was cancelled while it waited.
+    has_open_run: bool,
     crew: Crew,
     machine: Machine,
+    /// What persons have asked for and is not done yet.
+    asked: VecDeque<asked::Asked>,
     /// No heartbeat is judged before: the parent itself had stood still.
     excused: u64,
     /// When the loop was last woken.
     last_turn: u64,
     reason: Option<String>,
     settled: Vec<Settlement>,
+    /// The last error in writing the history, an errno; 0: all is well.
+    history_error: i32,
     counters: board::Counters,
     /// When `feed` next says how far it is.
     next_word: u64,
+    /// While the disk is full: when a worker is asked to make room, at the earliest.
+    next_prune: u64,
 }
 
 impl Parent {
@@ -172,6 +190,10 @@ impl Parent {
     pub fn run(mut self) -> Role {
         // Nothing has happened yet: the slots are filled.
         let mut events = VecDeque::from([Event::Time]);
+        if let Task::Cancel(_) = self.task {
+            let doomed = self.open.iter().map(|claim| claim.number);
+            events.extend(doomed.map(|claim| Event::Cancel { claim, asker: None }));
+        }
         loop {
             while let Some(event) = events.pop_front() {
                 let actions = self.machine.step(event, now_ms());
@@ -192,7 +214,8 @@ impl Parent {
     fn wait(&mut self) -> VecDeque<Event> {
         let before = now_ms();
         let producer = if self.machine.wants_delta() { self.producer.deadline() } else { None };
-        let due = [self.machine.deadline(), producer, self.producer.next_scan()];
+        let asked = (!self.asked.is_empty()).then_some(0);
+        let due = [self.machine.deadline(), producer, self.producer.next_scan(), asked];
         let wake = due.into_iter().flatten().fold(before + TICK, u64::min).max(before);
         let timeout = Duration::from_millis(wake.saturating_sub(before));
 
@@ -207,7 +230,7 @@ impl Parent {
         let ready = |n: usize| polled.get(n).is_none_or(|p| p.readable || p.writable);
 
         let now = now_ms();
-        if self.feed && now >= self.next_word {
+        if self.task != Task::Serve && now >= self.next_word {
             self.next_word = now + TICK;
             self.say_progress();
         }
@@ -228,14 +251,15 @@ impl Parent {
         self.producer.scan_if_due(now, wall_ms(), &self.log);
         events.extend(self.crew.hear());
         events.extend(self.silent(now));
+        events.extend(self.go_on());
         events
     }
 
     fn take_signals(&mut self, events: &mut VecDeque<Event>) {
         for signal in self.signals.take() {
             match signal {
-                // The terminal that waits for `feed` is gone.
-                Signal::Hangup if self.feed => events.push_back(Event::Leave),
+                // The terminal that waits is gone.
+                Signal::Hangup if self.task != Task::Serve => events.push_back(Event::Leave),
                 Signal::Hangup => events.push_back(Event::Hangup),
                 Signal::Terminate | Signal::Interrupt => events.push_back(Event::Leave),
                 _ => {}
@@ -300,24 +324,57 @@ impl Parent {
 
     /// The next delta, if one may be begun.
     fn next_delta(&mut self) -> Option<Event> {
-        if !self.machine.wants_delta() {
+        if !self.machine.may_take_up() {
             return None;
         }
         let division = start::division(&self.config);
         let claim = match self.open.pop_front() {
             Some(claim) => claim,
-            None => match self.producer.claim(&self.spool, division, now_ms(), &self.log) {
-                Some(claim) => claim,
-                None => return self.producer.is_exhausted().then_some(Event::Leave),
-            },
+            None if !self.machine.wants_delta() => return None,
+            None => {
+                let version = self.highest_version();
+                match self.producer.claim(&self.spool, division, version, now_ms(), &self.log) {
+                    Some(claim) => claim,
+                    None => {
+                        self.ask_for_room(now_ms());
+                        return self.producer.is_exhausted().then_some(Event::Leave);
+                    }
+                }
+            }
         };
         info!(self.log, "delta claimed"; "delta" => %claim.name.to_string_lossy(), "bytes" => claim.bytes,
             "claim" => claim.number, "shares" => claim.shares);
-        let event = Event::Claimed { claim: claim.number, shares: claim.shares };
+        let event = Event::Claimed { claim: claim.number, kind: claim.kind, shares: claim.shares };
         self.board.active_name().write(&claim.name.to_string_lossy());
         self.active = Some(claim);
         self.active_since = now_ms();
         Some(event)
+    }
+
+    /// No delta can be claimed for want of room: a worker makes some, if there is what may go.
+    fn ask_for_room(&mut self, now: u64) {
+        let full = |errno| spool::is_full(&std::io::Error::from_raw_os_error(errno));
+        let is_full = self.producer.trouble().is_some_and(|(_, errno)| full(errno));
+        if !is_full || now < self.next_prune {
+            return;
+        }
+        let workers = self.machine.slots().iter().filter(|slot| slot.post != Post::Monitor);
+        let ready = workers.filter_map(|slot| slot.holder).find(|c| self.machine.is_ready(*c));
+        if let Some(child) = ready {
+            self.next_prune = now + PRUNE;
+            self.crew.send(child, &orders::Order::Prune);
+        }
+    }
+
+    /// The highest version in any receipt so far, as the workers say: a number, and not one that
+    /// Solr could not have given within a day.
+    fn highest_version(&self) -> u64 {
+        credible(self.board.highest_version()).unwrap_or(0)
+    }
+
+    /// How new all is that Solr has.
+    pub(crate) fn as_of(&self) -> u64 {
+        credible(self.board.as_of(wall_ms(), now_ms())).unwrap_or(wall_ms() << 20)
     }
 
     // --- carrying out ---------------------------------------------------------------------------
@@ -334,12 +391,17 @@ impl Parent {
                     self.publish(); // or who is told would see the status of before
                     self.crew.send(child, &answer);
                 }
+                Action::Ask { child, number, command } => {
+                    events.extend(self.asked(child, number, &command));
+                }
                 Action::Close { child } => self.crew.close(child),
                 Action::Kill { child } => self.crew.kill(child, &self.log),
                 Action::Configure => events.push(self.configure()),
                 Action::Adopt => self.adopt(),
                 Action::Refuse { reason } => self.refuse(&reason),
-                Action::Settle { settled, sums } => events.push(self.settle(settled, sums)),
+                Action::Settle { settled, sums, origin } => {
+                    events.push(self.settle(settled, sums, origin));
+                }
                 Action::Ready => self.ready(),
                 Action::Tell(tell) => self.tell(tell),
                 Action::Exit { code } => return ControlFlow::Break(self.leave(code)),
@@ -412,46 +474,29 @@ impl Parent {
                 slot,
                 pipe,
                 newborn,
-                feed: self.feed,
+                is_awaited: matches!(self.task, Task::Feed(_) | Task::Retry),
             }),
             (Post::Monitor, None) => unreachable!("there is no monitor without its sockets"),
         }
     }
 
-    /// The machine knows numbers; here is the name that belongs to the claim.
+    /// The machine knows numbers; here is the name that belongs to the claim, and how it is to be
+    /// delivered.
     fn named(&self, mut order: orders::Order) -> orders::Order {
-        let active = || self.active.as_ref().map(|c| c.name.clone()).unwrap_or_default();
+        let Some(claim) = &self.active else { return order };
+        let active = || (claim.name.clone(), claim.guarded, claim.begin);
         match &mut order {
             orders::Order::Deal(share) => {
-                share.name = active();
-                share.key = self.active.as_ref().and_then(|c| c.key.clone());
+                (share.name, share.guarded, share.begin) = active();
+                share.key = claim.key.clone();
             }
-            orders::Order::Finish(finish) => finish.name = active(),
-            orders::Order::Abandon { .. } => {}
+            orders::Order::Finish(finish) => {
+                (finish.name, finish.guarded, finish.begin) = active();
+                finish.key = claim.key.clone();
+            }
+            orders::Order::Abandon { .. } | orders::Order::Prune => {}
         }
         order
-    }
-
-    fn settle(&mut self, settled: Settled, sums: Sums) -> Event {
-        let Some(claim) = &self.active else { return Event::Settled };
-        let reason = self.machine.delta().and_then(|d| d.failed.clone());
-        match self.spool.settle(claim, settled) {
-            Ok(name) => {
-                let ms = now_ms().saturating_sub(self.active_since);
-                tell::settled(&self.log, &name, settled, &sums, ms, reason.as_deref());
-                self.counters.deltas += 1;
-                if self.feed {
-                    self.settled.push(Settlement { name, settled, sums, reason });
-                }
-                self.active = None;
-                Event::Settled
-            }
-            Err(e) => {
-                slog::error!(self.log, "cannot settle the delta, trying again";
-                    "delta" => %claim.name.to_string_lossy(), "error" => %e);
-                Event::NotSettled
-            }
-        }
     }
 
     /// `feed` has no monitor that could be asked.
@@ -482,12 +527,13 @@ impl Parent {
 
     fn leave(&mut self, code: i32) -> Role {
         self.publish();
+        self.producer.leave(&self.log);
         if let Some(listeners) = &self.listeners {
             for path in &listeners.paths {
                 let _ = std::fs::remove_file(path); // else the next daemon takes it over
             }
         }
-        if !self.feed {
+        if self.task == Task::Serve {
             info!(self.log, "stopped"; "code" => code);
         }
         Role::Parent(Outcome {
@@ -496,4 +542,10 @@ impl Parent {
             settled: std::mem::take(&mut self.settled),
         })
     }
+}
+
+/// A version, if Solr could have given it within a day.
+fn credible(version: u64) -> Option<u64> {
+    const DAY: u64 = 86_400_000;
+    Some(version).filter(|version| *version < (wall_ms() + DAY) << 20)
 }

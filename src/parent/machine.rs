@@ -1,16 +1,16 @@
 //! The parent's decisions: an event comes in with the time, actions go out. Nothing here touches
-//! the world, so a model checker can walk through it, and production runs the same code.
+//! the world, so a model checker can walk through it (`model`), and production runs the same code.
 //!
 //! What it holds to: a share is dealt to one living worker at most; nothing is waited for without
 //! a deadline; what a child says is believed only where it fits what the child was told; a reload
 //! changes nothing until every child of the new generation is ready.
 
-use orders::{Answer, Command, Order, Plea, Report, Share, Sums};
-use spool::Settled;
+use orders::{Answer, Command, Done, Order, Origin, Plea, Report, Share, Sums};
+use spool::{Kind, Settled};
 use std::collections::BTreeMap;
 use sys::Ended;
 
-use crate::delta::{Delta, Finish};
+use crate::delta::{Cancel, Delta, Finish};
 use crate::slots::{Post, Slots};
 
 /// A child, by the parent's own number for it: never used twice, unlike a pid.
@@ -49,7 +49,10 @@ pub(crate) enum Event {
     /// The configuration has been read again, after [`Action::Configure`].
     Configured(Result<Plan, String>),
     /// A delta has been claimed, or taken up again.
-    Claimed { claim: u64, shares: u32 },
+    Claimed { claim: u64, kind: Kind, shares: u32 },
+    /// A person gives a delta up: the one at work, or one that is to be taken up again. Whoever
+    /// asked is answered when it is settled.
+    Cancel { claim: u64, asker: Option<Asker> },
     /// [`Action::Settle`] is done.
     Settled,
     /// [`Action::Settle`] could not be done.
@@ -69,6 +72,10 @@ pub(crate) enum Event {
     Plea { child: ChildId, plea: Plea },
     /// A child says something that does not read.
     Garbled { child: ChildId },
+    /// A child has closed its end of the pipe: nothing can be said to it, or heard of it, any more.
+    HungUp { child: ChildId },
+    /// A person has seen to a failed delta.
+    Looked,
 }
 
 /// What is to be done.
@@ -78,6 +85,8 @@ pub(crate) enum Action {
     Fork { child: ChildId, post: Post, generation: u64 },
     /// Hand it an order.
     Send { child: ChildId, order: Order },
+    /// Do in the spool what it was asked for, and answer.
+    Ask { child: ChildId, number: u64, command: Command },
     /// Answer the command that it passed on.
     Answer { child: ChildId, answer: Answer },
     /// Close its pipe: it is to leave.
@@ -91,7 +100,7 @@ pub(crate) enum Action {
     /// The configuration that was read is not taken.
     Refuse { reason: String },
     /// Move the delta to where it belongs.
-    Settle { settled: Settled, sums: Sums },
+    Settle { settled: Settled, sums: Sums, origin: Origin },
     /// All children are ready, for the first time.
     Ready,
     /// All children are gone: end with this code.
@@ -133,6 +142,8 @@ pub(crate) enum Tell {
     GivenUp {
         reason: String,
     },
+    /// A person gives it up.
+    Cancelled,
     NotForked {
         post: Post,
         reason: String,
@@ -147,7 +158,7 @@ enum Life {
     /// Forked; must be ready by then.
     Starting(u64),
     Ready,
-    /// Told to leave; killed then.
+    /// Told to leave, or about to end by itself; killed then.
     Leaving(u64),
     /// SIGKILL is sent; only the reaping is missing.
     Killed,
@@ -165,11 +176,11 @@ struct Child {
     busy: Option<u64>,
 }
 
-/// Who waits for the outcome of a reload.
+/// Who waits for an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Asker {
-    monitor: ChildId,
-    number: u64,
+pub(crate) struct Asker {
+    pub(crate) monitor: ChildId,
+    pub(crate) number: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -206,14 +217,19 @@ pub(crate) struct Machine {
     again: bool,
     askers: Vec<Asker>,
     delta: Option<Delta>,
+    /// Claims that are to be given up when their turn comes.
+    doomed: Vec<u64>,
+    /// Who waits for the delta at work, or one of those, to be given up.
+    cancellers: Vec<(u64, Asker)>,
     sums: SumsWord,
+    origin: Origin,
     pub(crate) holding: bool,
     pub(crate) deaths: u64,
     pub(crate) hangs: u64,
 }
 
 /// The sums of the delta that is about to be settled, as plain numbers.
-type SumsWord = [u64; 5];
+type SumsWord = [u64; 6];
 
 impl Machine {
     /// A daemon that has not begun. `monitor`: whether it has one (`feed` has none).
@@ -230,7 +246,10 @@ impl Machine {
             again: false,
             askers: Vec::new(),
             delta: None,
-            sums: [0; 5],
+            doomed: Vec::new(),
+            cancellers: Vec::new(),
+            sums: [0; 6],
+            origin: Origin::default(),
             holding: false,
             deaths: 0,
             hangs: 0,
@@ -249,8 +268,9 @@ impl Machine {
             Event::Leave => self.drain(now, &mut todo),
             Event::Configured(Ok(plan)) => self.configured(plan),
             Event::Configured(Err(reason)) => self.refuse_reload("config", reason, now, &mut todo),
-            Event::Claimed { claim, shares } => self.delta = Some(Delta::new(claim, shares)),
-            Event::Settled => self.settled(),
+            Event::Claimed { claim, kind, shares } => self.claimed(claim, kind, shares),
+            Event::Cancel { claim, asker } => self.cancel(claim, asker, &mut todo),
+            Event::Settled => self.settled(now, &mut todo),
             Event::NotSettled => {
                 if let Some(delta) = &mut self.delta {
                     delta.set_finish(Finish::Settle(now + AGAIN));
@@ -269,6 +289,8 @@ impl Machine {
             Event::Report { child, report } => self.report(child, report, now, &mut todo),
             Event::Plea { child, plea } => self.plea(child, plea, now, &mut todo),
             Event::Garbled { child } => self.garbled(child, &mut todo),
+            Event::HungUp { child } => self.hung_up(child, now),
+            Event::Looked => self.holding = false,
         }
         self.overdue(now, &mut todo);
         self.fill(now, &mut todo);
@@ -297,7 +319,12 @@ impl Machine {
 
     /// Whether a delta may be claimed now.
     pub(crate) fn wants_delta(&self) -> bool {
-        self.phase == Phase::Running && self.delta.is_none() && !self.holding
+        self.may_take_up() && !self.holding
+    }
+
+    /// Whether one may be taken up again that was claimed before: a hold is for those that come.
+    pub(crate) fn may_take_up(&self) -> bool {
+        self.phase == Phase::Running && self.delta.is_none()
     }
 
     /// The delta that is not settled yet.
@@ -355,9 +382,14 @@ impl Machine {
 
     fn leave(&mut self, child: ChildId, by: u64, todo: &mut Vec<Action>) {
         if let Some(c) = self.children.get_mut(&child) {
-            if matches!(c.life, Life::Starting(_) | Life::Ready) {
-                (c.life, c.leaving) = (Life::Leaving(by), true);
-                todo.push(Action::Close { child });
+            match c.life {
+                Life::Starting(_) | Life::Ready => {
+                    (c.life, c.leaving) = (Life::Leaving(by), true);
+                    todo.push(Action::Close { child });
+                }
+                // A shorter stop_timeout may be in force by now.
+                Life::Leaving(before) => c.life = Life::Leaving(before.min(by)),
+                Life::Killed => {}
             }
         }
     }
@@ -401,6 +433,14 @@ impl Machine {
         self.kill(child, todo);
     }
 
+    /// It is about to end: no share is for it any more. If it does not end, it is killed.
+    fn hung_up(&mut self, child: ChildId, now: u64) {
+        let Some(c) = self.children.get_mut(&child) else { return };
+        if matches!(c.life, Life::Starting(_) | Life::Ready) {
+            c.life = Life::Leaving(now + GOODBYE);
+        }
+    }
+
     fn reaped(&mut self, child: ChildId, ended: Ended, now: u64, todo: &mut Vec<Action>) {
         let Some(c) = self.children.get(&child) else { return };
         if c.leaving || self.is_draining() {
@@ -425,7 +465,9 @@ impl Machine {
     }
 
     fn suspect(&mut self, child: ChildId, line: u64, todo: &mut Vec<Action>) {
-        let Some(post) = self.children.get(&child).map(|c| c.post) else { return };
+        // One that is killed because it hangs may die of the line first: that is no second death.
+        let Some(c) = self.children.get(&child).filter(|c| c.life != Life::Killed) else { return };
+        let post = c.post;
         if let Some(delta) = &mut self.delta {
             let poison = delta.suspect(child, line);
             todo.push(Action::Tell(Tell::Suspect { post, line, poison }));
@@ -452,6 +494,7 @@ impl Machine {
             delta.gone(child);
         }
         self.askers.retain(|a| a.monitor != child);
+        self.cancellers.retain(|(_, a)| a.monitor != child);
     }
 
     fn ready(&mut self, child: ChildId, now: u64, todo: &mut Vec<Action>) {
@@ -502,14 +545,17 @@ impl Machine {
             Report::ShareFailed { claim, share, reason } if fits(&self.delta, claim) => {
                 self.share_failed(child, share, reason, todo)
             }
-            Report::Finished { claim, sums } if fits(&self.delta, claim) => {
-                self.finished(child, sums, now)
+            Report::Finished { claim, sums, origin } if fits(&self.delta, claim) => {
+                self.finished(child, sums, origin, now, todo)
             }
             Report::Grown { claim } => {
                 let delta = self.delta.as_mut().filter(|d| d.claim == claim);
                 delta.is_some_and(|d| d.grown(child))
             }
-            Report::ShareFailed { .. } | Report::Finished { .. } => false,
+            Report::Spoiled { claim, reason } if fits(&self.delta, claim) => {
+                self.spoiled(child, reason, todo)
+            }
+            Report::ShareFailed { .. } | Report::Finished { .. } | Report::Spoiled { .. } => false,
         };
         match self.children.get_mut(&child) {
             Some(c) if believed => c.busy = None,
@@ -531,20 +577,55 @@ impl Machine {
         }
         if first {
             todo.push(Action::Tell(Tell::GivenUp { reason }));
-            let order = Order::Abandon { claim: delta.claim };
-            let others = delta.holders().into_iter();
-            todo.extend(others.map(|child| Action::Send { child, order: order.clone() }));
+            self.abandon(todo);
         }
         true
     }
 
-    fn finished(&mut self, child: ChildId, sums: Sums, now: u64) -> bool {
+    /// Tells those who have shares of the delta that it is given up.
+    fn abandon(&self, todo: &mut Vec<Action>) {
+        let Some(delta) = &self.delta else { return };
+        let order = Order::Abandon { claim: delta.claim };
+        // One that leaves gives its share back anyhow.
+        let stays = |child: &ChildId| self.children.get(child).is_some_and(|c| !c.leaving);
+        let others = delta.holders().into_iter().filter(stays);
+        todo.extend(others.map(|child| Action::Send { child, order: order.clone() }));
+    }
+
+    fn spoiled(&mut self, child: ChildId, reason: String, todo: &mut Vec<Action>) -> bool {
+        let Some(delta) = &mut self.delta else { return false };
+        if !delta.spoiled(child, reason.clone()) {
+            return false;
+        }
+        todo.push(Action::Tell(match delta.cancelled {
+            true => Tell::Cancelled,
+            false => Tell::GivenUp { reason },
+        }));
+        true
+    }
+
+    fn finished(
+        &mut self,
+        child: ChildId,
+        sums: Sums,
+        origin: Origin,
+        now: u64,
+        todo: &mut Vec<Action>,
+    ) -> bool {
         let Some(delta) = &mut self.delta else { return false };
         if delta.finish() != Finish::Held(child) {
             return false;
         }
-        self.sums = [sums.lines, sums.docs, sums.deletes, sums.skipped, sums.rejected];
+        let Sums { lines, docs, deletes, skipped, rejected, superseded } = sums;
+        self.sums = [lines, docs, deletes, skipped, rejected, superseded];
+        self.origin = origin;
         delta.set_finish(Finish::Settle(now));
+        if delta.is_unwanted() {
+            let (late, others) =
+                self.cancellers.drain(..).partition(|(claim, _)| *claim == delta.claim);
+            self.cancellers = others;
+            self.answer_all(late, Err(too_late()), todo);
+        }
         true
     }
 
@@ -553,16 +634,64 @@ impl Machine {
             Plea::Ready => self.ready(child, now, todo),
             Plea::Refused(reason) => self.refused(child, reason, now, todo),
             Plea::Command { number, command: Command::Stop } => {
-                todo.push(Action::Answer { child, answer: Answer { number, result: Ok(()) } });
+                let result = Ok(Done::default());
+                todo.push(Action::Answer { child, answer: Answer { number, result } });
                 self.drain(now, todo);
             }
             Plea::Command { number, command: Command::Reload } => {
                 self.ask_reload(Some(Asker { monitor: child, number }), todo);
             }
+            Plea::Command { number, .. } if self.is_draining() => {
+                let answer = Answer { number, result: Err(draining()) };
+                todo.push(Action::Answer { child, answer });
+            }
+            Plea::Command { number, command } => todo.push(Action::Ask { child, number, command }),
         }
     }
 
     // --- the delta ------------------------------------------------------------------------------
+
+    fn claimed(&mut self, claim: u64, kind: Kind, shares: u32) {
+        let mut delta = Delta::new(claim, kind, shares);
+        if self.doomed.contains(&claim) {
+            self.doomed.retain(|doomed| *doomed != claim);
+            delta.cancel();
+        }
+        self.delta = Some(delta);
+    }
+
+    /// A person gives a delta up.
+    fn cancel(&mut self, claim: u64, asker: Option<Asker>, todo: &mut Vec<Action>) {
+        match self.delta.as_mut().filter(|delta| delta.claim == claim) {
+            None => self.doomed.push(claim),
+            Some(delta) => {
+                let was_failed = delta.failed.is_some();
+                match delta.cancel() {
+                    Cancel::TooLate => {
+                        todo.extend(asker.map(|a| Action::Answer {
+                            child: a.monitor,
+                            answer: Answer { number: a.number, result: Err(too_late()) },
+                        }));
+                        return;
+                    }
+                    Cancel::Asked(at_it) => {
+                        // If it leaves, the next one is told.
+                        let stays =
+                            |child: &ChildId| self.children.get(child).is_some_and(|c| !c.leaving);
+                        let order = Order::Abandon { claim };
+                        let at_it = at_it.filter(stays);
+                        todo.extend(at_it.map(|child| Action::Send { child, order }));
+                    }
+                    Cancel::Done if was_failed => {}
+                    Cancel::Done => {
+                        todo.push(Action::Tell(Tell::Cancelled));
+                        self.abandon(todo);
+                    }
+                }
+            }
+        }
+        self.cancellers.extend(asker.map(|asker| (claim, asker)));
+    }
 
     /// Deals what waits to the workers that are free, each share to the slot of its number.
     fn deal(&mut self, now: u64, todo: &mut Vec<Action>) {
@@ -584,11 +713,12 @@ impl Machine {
         for share in delta.waiting() {
             if let Some(child) = free(&self.slots, share % workers) {
                 delta.deal(share, child);
-                let (claim, of) = (delta.claim, delta.of());
-                // The loop knows the name that belongs to the claim, and how it is divided.
+                let (claim, of, kind) = (delta.claim, delta.of(), delta.kind);
+                // The loop knows the rest of what belongs to the claim.
                 let poison = delta.poison(share);
-                let (key, name) = Default::default();
-                let share = Share { claim, share, of, key, poison, name };
+                let (guarded, key, begin, name) =
+                    (true, None, Default::default(), Default::default());
+                let share = Share { claim, share, of, key, poison, kind, guarded, begin, name };
                 todo.push(Action::Send { child, order: Order::Deal(share) });
             }
         }
@@ -598,10 +728,18 @@ impl Machine {
                 let finish = orders::Finish {
                     claim: delta.claim,
                     of: delta.of(),
+                    key: None,
+                    kind: delta.kind,
+                    guarded: true,
+                    begin: Default::default(),
                     name: Default::default(),
                     failed: delta.failed.is_some(),
                 };
                 todo.push(Action::Send { child, order: Order::Finish(finish) });
+                if delta.is_unwanted() {
+                    let order = Order::Abandon { claim: delta.claim };
+                    todo.push(Action::Send { child, order });
+                }
             }
         }
     }
@@ -614,23 +752,48 @@ impl Machine {
         // Until the loop answers Settled or NotSettled.
         delta.set_finish(Finish::Settle(u64::MAX));
         let settled = if delta.failed.is_some() { Settled::Failed } else { Settled::Done };
-        let [lines, docs, deletes, skipped, rejected] = self.sums;
-        let sums = Sums { lines, docs, deletes, skipped, rejected };
-        todo.push(Action::Settle { settled, sums });
+        let [lines, docs, deletes, skipped, rejected, superseded] = self.sums;
+        let sums = Sums { lines, docs, deletes, skipped, rejected, superseded };
+        todo.push(Action::Settle { settled, sums, origin: self.origin });
     }
 
-    fn settled(&mut self) {
-        let failed = self.delta.take().is_some_and(|d| d.failed.is_some());
-        self.holding |= failed && self.plan.stop_on_failed;
+    fn settled(&mut self, now: u64, todo: &mut Vec<Action>) {
+        self.holding |= self.is_to_hold();
+        let Some(delta) = self.delta.take() else { return };
+        let (done, others) =
+            self.cancellers.drain(..).partition(|(claim, _)| *claim == delta.claim);
+        self.cancellers = others;
+        self.answer_all(done, Ok(Done::default()), todo);
+        if self.holding && !self.monitor {
+            self.drain(now, todo); // no reload can tell `feed`, or a `retry` by itself, to go on
+        }
+    }
+
+    /// Whether no delta is to be taken after the one at work until a person has looked. Whoever
+    /// cancels one has; and rejected lines that could not be retried are rejected lines still.
+    pub(crate) fn is_to_hold(&self) -> bool {
+        let failed = |d: &Delta| d.failed.is_some() && !d.cancelled && d.kind != Kind::Rejects;
+        self.plan.stop_on_failed && self.delta.as_ref().is_some_and(failed)
+    }
+
+    fn answer_all(
+        &self,
+        askers: Vec<(u64, Asker)>,
+        result: Result<Done, (String, String)>,
+        todo: &mut Vec<Action>,
+    ) {
+        todo.extend(askers.into_iter().map(|(_, asker)| Action::Answer {
+            child: asker.monitor,
+            answer: Answer { number: asker.number, result: result.clone() },
+        }));
     }
 
     // --- reload ---------------------------------------------------------------------------------
 
     fn ask_reload(&mut self, asker: Option<Asker>, todo: &mut Vec<Action>) {
         if self.is_draining() {
-            let result = Err(("draining".into(), "the daemon is stopping".into()));
             if let Some(a) = asker {
-                let answer = Answer { number: a.number, result };
+                let answer = Answer { number: a.number, result: Err(draining()) };
                 todo.push(Action::Answer { child: a.monitor, answer });
             }
             return;
@@ -681,7 +844,7 @@ impl Machine {
         }
     }
 
-    fn answer(&mut self, result: Result<(), (String, String)>, todo: &mut Vec<Action>) {
+    fn answer(&mut self, result: Result<Done, (String, String)>, todo: &mut Vec<Action>) {
         for asker in std::mem::take(&mut self.askers) {
             let answer = Answer { number: asker.number, result: result.clone() };
             todo.push(Action::Answer { child: asker.monitor, answer });
@@ -699,7 +862,7 @@ impl Machine {
             return;
         };
         todo.push(Action::Adopt);
-        self.answer(Ok(()), todo);
+        self.answer(Ok(Done::default()), todo);
         let old = std::mem::replace(&mut self.slots, slots);
         let stop = self.plan.stop_timeout;
         self.plan = plan;
@@ -720,7 +883,9 @@ impl Machine {
         }
         self.phase = Phase::Draining;
         self.again = false;
-        self.answer(Err(("draining".into(), "the daemon is stopping".into())), todo);
+        self.answer(Err(draining()), todo);
+        let cancellers = std::mem::take(&mut self.cancellers);
+        self.answer_all(cancellers, Err(draining()), todo);
         self.reload = Reload::None;
         // What is killed at this time is gone before stop_timeout is over.
         let by = now + self.plan.stop_timeout.saturating_sub(1_000).max(self.plan.stop_timeout / 2);
@@ -758,6 +923,16 @@ impl Machine {
     }
 }
 
+/// What is answered to whoever cancels what is delivered.
+fn too_late() -> (String, String) {
+    ("too_late".into(), "all of it is delivered, it is about to be settled".into())
+}
+
+/// What is answered to whoever comes too late.
+fn draining() -> (String, String) {
+    ("draining".into(), "the daemon is stopping".into())
+}
+
 /// A post's name, for people.
 pub(crate) fn name(post: Post) -> String {
     match post {
@@ -769,3 +944,7 @@ pub(crate) fn name(post: Post) -> String {
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "model/mod.rs"]
+mod model;

@@ -13,7 +13,9 @@ struct World {
     alive: BTreeMap<ChildId, (Post, u64, bool)>,
     /// What living workers have been told to do.
     work: BTreeMap<ChildId, Order>,
+    abandoned: Vec<(ChildId, Order)>,
     answers: Vec<(ChildId, Answer)>,
+    asked: Vec<Command>,
     told: Vec<Tell>,
     configure: bool,
     settle: Option<Settled>,
@@ -26,12 +28,18 @@ struct World {
 
 impl World {
     fn new(plan: Plan) -> World {
+        World::around(Machine::new(plan, true))
+    }
+
+    fn around(machine: Machine) -> World {
         let mut world = World {
-            machine: Machine::new(plan, true),
+            machine,
             now: 1_000,
             alive: BTreeMap::new(),
             work: BTreeMap::new(),
+            abandoned: Vec::new(),
             answers: Vec::new(),
+            asked: Vec::new(),
             told: Vec::new(),
             configure: false,
             settle: None,
@@ -73,6 +81,7 @@ impl World {
                     self.alive.get_mut(&child).expect("closed, but not alive").2 = true;
                 }
                 Action::Kill { child } => assert!(self.alive.contains_key(&child)),
+                Action::Ask { command, .. } => self.asked.push(command),
                 Action::Configure => self.configure = true,
                 Action::Adopt => self.adopted += 1,
                 Action::Refuse { reason } => self.refused.push(reason),
@@ -95,6 +104,7 @@ impl World {
         let (_, _, closed) = self.alive[&child];
         assert!(!closed, "sent to one that was told to leave");
         if let Order::Abandon { .. } = order {
+            self.abandoned.push((child, order));
             return;
         }
         let double = self.work.values().any(|o| *o == order);
@@ -136,10 +146,14 @@ impl World {
                 self.step(Event::Report { child, report });
             }
             Some(Order::Finish(f)) => {
-                let report = Report::Finished { claim: f.claim, sums: Sums::default() };
+                let report = Report::Finished {
+                    claim: f.claim,
+                    sums: Sums::default(),
+                    origin: Origin::default(),
+                };
                 self.step(Event::Report { child, report });
             }
-            Some(Order::Abandon { .. }) | None => {}
+            Some(Order::Abandon { .. } | Order::Prune) | None => {}
         }
     }
 
@@ -171,8 +185,13 @@ impl World {
         self.step(Event::Plea { child, plea });
     }
 
+    fn ask(&mut self, number: u64, command: Command) {
+        let child = self.monitor();
+        self.step(Event::Plea { child, plea: Plea::Command { number, command } });
+    }
+
     fn deliver(&mut self, claim: u64) {
-        self.step(Event::Claimed { claim, shares: PLAN.workers });
+        self.step(Event::Claimed { claim, kind: Kind::Delta, shares: PLAN.workers });
         self.finish(claim);
     }
 
@@ -190,6 +209,29 @@ impl World {
 }
 
 #[test]
+fn a_delta_that_is_not_what_was_read_is_given_up_after_its_rejects_are_merged() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: PLAN.workers });
+    for slot in 0..PLAN.workers {
+        let child = world.worker(slot);
+        world.work(child);
+    }
+    let (child, order) = world.work.pop_first().expect("somebody finishes it");
+    assert!(matches!(order, Order::Finish(ref f) if !f.failed), "{order:?}");
+    let spoiled = || Report::Spoiled { claim: 1, reason: "cut".into() };
+    world.step(Event::Report { child, report: spoiled() });
+    assert!(world.told.contains(&Tell::GivenUp { reason: "cut".into() }), "{:?}", world.told);
+    let (child, order) = world.work.pop_first().expect("somebody finishes it again");
+    assert!(matches!(order, Order::Finish(ref f) if f.failed), "{order:?}");
+    world.work.insert(child, order);
+    world.finish(1);
+    assert_eq!(world.settled, [(1, Settled::Failed)]);
+    // It is over: whoever says so now babbles.
+    world.step(Event::Report { child, report: spoiled() });
+    assert!(matches!(world.told.last(), Some(Tell::Babble { .. })), "{:?}", world.told);
+}
+
+#[test]
 fn a_delta_goes_the_whole_way() {
     let mut world = World::running(PLAN);
     assert!(world.machine.wants_delta());
@@ -202,7 +244,7 @@ fn a_delta_goes_the_whole_way() {
 #[test]
 fn a_dead_workers_share_goes_to_its_replacement() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, shares: 2 });
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
     let first = world.worker(1);
     world.die(first);
     let second = world.worker(1);
@@ -216,7 +258,7 @@ fn a_dead_workers_share_goes_to_its_replacement() {
 #[test]
 fn a_hung_worker_is_replaced_only_when_it_is_gone() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, shares: 2 });
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
     let hung = world.worker(0);
     world.step(Event::Silent { child: hung });
     world.step(Event::Silent { child: hung });
@@ -227,9 +269,33 @@ fn a_hung_worker_is_replaced_only_when_it_is_gone() {
 }
 
 #[test]
+fn one_that_hangs_and_then_dies_of_a_line_is_one_death() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    let child = world.worker(0);
+    world.step(Event::Suspect { child, line: 7 });
+    world.step(Event::Silent { child });
+    world.step(Event::Suspect { child, line: 7 });
+    world.die(child);
+    let child = world.worker(0);
+    world.say_ready(child);
+    let poison = |world: &World| match &world.work[&world.worker(0)] {
+        Order::Deal(share) => share.poison.clone(),
+        other => panic!("{other:?} is no share"),
+    };
+    assert!(poison(&world).is_empty());
+    world.step(Event::Suspect { child, line: 7 });
+    world.die(child);
+    world.now = world.machine.deadline().expect("the second replacement has to wait");
+    world.step(Event::Time);
+    world.say_ready(world.worker(0));
+    assert_eq!(poison(&world), [7]);
+}
+
+#[test]
 fn a_child_that_says_what_does_not_fit_is_killed() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 7, shares: 2 });
+    world.step(Event::Claimed { claim: 7, kind: Kind::Delta, shares: 2 });
     let child = world.worker(0);
     let report = Report::ShareDone { claim: 7, share: 1 };
     world.step(Event::Report { child, report });
@@ -239,7 +305,7 @@ fn a_child_that_says_what_does_not_fit_is_killed() {
 #[test]
 fn a_reload_changes_nothing_until_every_new_child_is_ready() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, shares: 2 });
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
     let old = [world.worker(0), world.worker(1)];
     world.reload(5);
     assert!(std::mem::take(&mut world.configure));
@@ -249,7 +315,7 @@ fn a_reload_changes_nothing_until_every_new_child_is_ready() {
     assert!(world.answers.is_empty());
     world.all_ready();
     assert_eq!(world.adopted, 1);
-    assert!(matches!(&world.answers[..], [(_, Answer { number: 5, result: Ok(()) })]));
+    assert!(matches!(&world.answers[..], [(_, Answer { number: 5, result: Ok(_) })]));
     let new = world.worker(0);
     assert_ne!(new, old[0]);
     assert!(!world.work.contains_key(&new), "the old one still has the share");
@@ -317,6 +383,68 @@ fn those_that_do_not_leave_are_killed_before_stop_timeout() {
 }
 
 #[test]
+fn a_child_that_hangs_up_and_lives_on_has_no_new_share_and_is_killed() {
+    let mut world = World::running(PLAN);
+    let (mute, other) = (world.worker(0), world.worker(1));
+    world.step(Event::HungUp { child: mute });
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    assert!(world.work.contains_key(&other) && !world.work.contains_key(&mute));
+    let due = world.machine.deadline().expect("nothing is waited for without a deadline");
+    world.now = due;
+    world.step(Event::Time);
+    assert_eq!(killed(&world), Some(mute));
+    world.die(mute);
+    assert_eq!(world.machine.deaths, 1);
+    world.all_ready();
+    world.finish(1);
+}
+
+#[test]
+fn a_stop_takes_no_longer_than_the_stop_timeout_in_force_for_the_old_generation_either() {
+    let mut world = World::running(Plan { stop_timeout: 60_000, ..PLAN });
+    world.reload(1);
+    world.step(Event::Configured(Ok(Plan { stop_timeout: 10_000, ..PLAN })));
+    world.all_ready();
+    assert_eq!(world.adopted, 1);
+    world.step(Event::Leave);
+    world.now += 10_000;
+    world.step(Event::Time);
+    let mut workers = world.machine.children.values().filter(|c| c.post != Post::Monitor);
+    assert!(workers.all(|c| c.life == Life::Killed), "old and new");
+}
+
+#[test]
+fn a_storm_of_deaths_brings_no_deadline_nearer() {
+    let mut world = World::running(Plan { workers: 50, ..PLAN });
+    let leaver = world.worker(0);
+    world.step(Event::Leave);
+    let due = world.machine.deadline();
+    let is_other = |(id, it): &(&ChildId, &(Post, u64, bool))| {
+        **id != leaver && it.0 != Post::Monitor // which is there to the end
+    };
+    let others: Vec<ChildId> = world.alive.iter().filter(is_other).map(|(id, _)| *id).collect();
+    others.into_iter().for_each(|child| world.die(child));
+    assert_eq!(world.machine.deadline(), due);
+    assert!(matches!(world.machine.children[&leaver].life, Life::Leaving(_)));
+}
+
+#[test]
+fn a_feed_that_is_to_stop_at_a_failed_delta_ends() {
+    let plan = Plan { stop_on_failed: true, ..PLAN };
+    let mut world = World::around(Machine::new(plan, false));
+    world.all_ready();
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 1 });
+    let child = world.worker(0);
+    world.work.remove(&child);
+    let report = Report::ShareFailed { claim: 1, share: 0, reason: "torn".into() };
+    world.step(Event::Report { child, report });
+    world.finish(1);
+    assert_eq!(world.settled, [(1, Settled::Failed)]);
+    world.leavers_leave();
+    assert_eq!(world.exit, Some(0), "nobody could tell it to go on");
+}
+
+#[test]
 fn a_daemon_whose_workers_are_stillborn_ends() {
     let mut world = World::new(PLAN);
     for _ in 0..STILLBORN {
@@ -337,7 +465,7 @@ fn a_daemon_whose_workers_are_stillborn_ends() {
 #[test]
 fn a_failed_delta_takes_its_shares_back_before_it_is_settled() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, shares: 2 });
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
     let (a, b) = (world.worker(0), world.worker(1));
     world.work.remove(&a);
     let report = Report::ShareFailed { claim: 1, share: 0, reason: "torn".into() };
@@ -348,6 +476,132 @@ fn a_failed_delta_takes_its_shares_back_before_it_is_settled() {
     world.step(Event::Report { child: b, report });
     world.finish(1);
     assert_eq!(world.settled, [(1, Settled::Failed)]);
+}
+
+#[test]
+fn a_cancelled_delta_is_settled_when_its_shares_are_back_and_then_it_is_answered() {
+    let mut world = World::running(Plan { stop_on_failed: true, ..PLAN });
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    let (a, b) = (world.worker(0), world.worker(1));
+    let asker = Asker { monitor: world.monitor(), number: 7 };
+    world.step(Event::Cancel { claim: 1, asker: Some(asker) });
+    assert!(matches!(world.told.last(), Some(Tell::Cancelled)));
+    for (share, child) in [(0, a), (1, b)] {
+        assert_eq!((world.settle, world.answers.len()), (None, 0));
+        world.work.remove(&child);
+        let report = Report::ShareFailed { claim: 1, share, reason: "given up".into() };
+        world.step(Event::Report { child, report });
+    }
+    world.finish(1);
+    assert_eq!(world.settled, [(1, Settled::Failed)]);
+    assert!(matches!(&world.answers[..], [(_, Answer { number: 7, result: Ok(_) })]));
+    assert!(world.machine.wants_delta(), "who cancels has looked");
+}
+
+#[test]
+fn what_is_delivered_already_cannot_be_cancelled() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    let (a, b) = (world.worker(0), world.worker(1));
+    world.work(a);
+    world.work(b);
+    let asker = Asker { monitor: world.monitor(), number: 7 };
+    world.step(Event::Cancel { claim: 1, asker: Some(asker) });
+    let refused = |a: &Answer| matches!(&a.result, Err((code, _)) if code == "too_late");
+    assert!(world.answers.is_empty(), "that depends on whoever finishes it");
+    world.finish(1);
+    assert!(matches!(&world.answers[..], [(_, a)] if refused(a)));
+    assert_eq!(world.settled, [(1, Settled::Done)]);
+}
+
+#[test]
+fn what_goes_on_growing_is_given_up_when_whoever_finishes_it_says_so() {
+    for dies in [false, true] {
+        let mut world = World::running(PLAN);
+        world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 1 });
+        world.work(world.worker(0));
+        let asker = Asker { monitor: world.monitor(), number: 7 };
+        world.step(Event::Cancel { claim: 1, asker: Some(asker) });
+        let order = Order::Abandon { claim: 1 };
+        assert_eq!(world.abandoned, [(world.worker(0), order.clone())]);
+        if dies {
+            world.die(world.worker(0)); // another is told, too
+            assert_eq!(world.abandoned[1..], [(world.worker(1), order)]);
+        }
+        let at_it = world.worker(dies.into());
+        world.work.remove(&at_it);
+        let reason = "the delta is given up".into();
+        world.step(Event::Report { child: at_it, report: Report::Spoiled { claim: 1, reason } });
+        assert!(matches!(world.told.last(), Some(Tell::Cancelled)));
+        world.finish(1);
+        assert_eq!(world.settled, [(1, Settled::Failed)]);
+        assert!(matches!(&world.answers[..], [(_, Answer { number: 7, result: Ok(_) })]));
+    }
+}
+
+#[test]
+fn one_that_is_to_be_taken_up_again_is_given_up_before_a_line_of_it_is_sent() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Cancel { claim: 5, asker: None });
+    world.step(Event::Claimed { claim: 5, kind: Kind::Delta, shares: 2 });
+    assert!(world.work.values().all(|o| matches!(o, Order::Finish(f) if f.failed)));
+    world.finish(5);
+    assert_eq!(world.settled, [(5, Settled::Failed)]);
+    world.deliver(6);
+    assert_eq!(world.settled[1], (6, Settled::Done));
+}
+
+#[test]
+fn who_waits_for_a_cancelled_delta_hears_of_it_when_the_daemon_leaves() {
+    let mut world = World::running(PLAN);
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    let asker = Asker { monitor: world.monitor(), number: 7 };
+    world.step(Event::Cancel { claim: 1, asker: Some(asker) });
+    world.step(Event::Leave);
+    let refused = |a: &Answer| matches!(&a.result, Err((code, _)) if code == "draining");
+    assert!(matches!(&world.answers[..], [(_, a)] if refused(a)));
+}
+
+#[test]
+fn rejected_lines_that_could_not_be_retried_hold_nothing_back() {
+    let mut world = World::running(Plan { stop_on_failed: true, ..PLAN });
+    world.step(Event::Claimed { claim: 1, kind: Kind::Rejects, shares: 2 });
+    for (share, child) in [world.worker(0), world.worker(1)].into_iter().enumerate() {
+        world.work.remove(&child);
+        let report = Report::ShareFailed { claim: 1, share: share as u32, reason: "gone".into() };
+        world.step(Event::Report { child, report });
+    }
+    world.finish(1);
+    assert!(world.machine.wants_delta());
+}
+
+#[test]
+fn what_changes_the_spool_is_not_done_while_the_daemon_leaves() {
+    let mut world = World::running(PLAN);
+    let drop = Command::Drop(orders::Which::All);
+    world.ask(1, drop.clone());
+    assert_eq!((&world.asked[..], world.answers.len()), (&[drop.clone()][..], 0));
+    world.step(Event::Leave);
+    world.ask(2, drop);
+    assert_eq!(world.asked.len(), 1);
+    let refused = |a: &Answer| matches!(&a.result, Err((code, _)) if code == "draining");
+    assert!(matches!(&world.answers[..], [(_, a @ Answer { number: 2, .. })] if refused(a)));
+}
+
+#[test]
+fn a_failed_delta_holds_back_the_next_until_somebody_has_looked() {
+    let mut world = World::running(Plan { stop_on_failed: true, ..PLAN });
+    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    for (share, child) in [world.worker(0), world.worker(1)].into_iter().enumerate() {
+        world.work.remove(&child);
+        let (share, reason) = (share as u32, "torn".into());
+        let report = Report::ShareFailed { claim: 1, share, reason };
+        world.step(Event::Report { child, report });
+    }
+    world.finish(1);
+    assert!(world.machine.holding && !world.machine.wants_delta());
+    world.step(Event::Looked);
+    assert!(!world.machine.holding && world.machine.wants_delta());
 }
 
 #[test]
@@ -373,7 +627,7 @@ fn a_reload_asked_for_when_the_file_was_read_already_is_told_to_ask_again() {
     let busy = |a: &Answer| matches!(&a.result, Err((code, _)) if code == "busy");
     assert!(matches!(&world.answers[..], [(_, a @ Answer { number: 2, .. })] if busy(a)));
     world.all_ready();
-    assert!(matches!(&world.answers[1..], [(_, Answer { number: 1, result: Ok(()) })]));
+    assert!(matches!(&world.answers[1..], [(_, Answer { number: 1, result: Ok(_) })]));
 }
 
 #[test]
@@ -410,7 +664,7 @@ fn whatever_dies_whenever_every_delta_is_settled_and_the_daemon_ends() {
             world.now += dice.roll(400);
             let alive: Vec<ChildId> = world.alive.keys().copied().collect();
             let child = alive.get(dice.roll(alive.len().max(1) as u64) as usize).copied();
-            match (dice.roll(12), child) {
+            match (dice.roll(13), child) {
                 (0, Some(child)) => world.die(child),
                 (1, _) => world.step(Event::Hangup),
                 (2, Some(child)) => world.step(Event::Silent { child }),
@@ -418,6 +672,7 @@ fn whatever_dies_whenever_every_delta_is_settled_and_the_daemon_ends() {
                 (4 | 5, Some(child)) => world.say_ready(child),
                 (6..=8, Some(child)) => world.work(child),
                 (9, Some(child)) => world.grow(child),
+                (12, _) if claim > 0 => world.step(Event::Cancel { claim, asker: None }),
                 _ => world.step(Event::Time),
             }
             world_answers(&mut world, &mut dice, &mut claim);
@@ -471,7 +726,7 @@ fn world_answers(world: &mut World, dice: &mut Dice, claim: &mut u64) {
     }
     if world.machine.wants_delta() && dice.roll(3) == 0 {
         *claim += 1;
-        world.step(Event::Claimed { claim: *claim, shares: 2 });
+        world.step(Event::Claimed { claim: *claim, kind: Kind::Delta, shares: 2 });
     }
 }
 

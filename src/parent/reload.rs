@@ -69,6 +69,7 @@ impl Parent {
             self.producer.configure(ms(config.spool.settle), ms(config.spool.poll));
             (self.config, self.log, self.sink) = (config, log, sink);
         }
+        self.let_go();
         self.counters.reloads += 1;
         self.board.parent().set_reload_refused(0);
         self.board.reload_error().write("");

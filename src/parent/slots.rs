@@ -15,9 +15,9 @@ pub(crate) enum Post {
 }
 
 /// A child that has lived so long after it was ready is not in a crash loop, in milliseconds.
-const WELL: u64 = 10_000;
+pub(crate) const WELL: u64 = 10_000;
 const FIRST_WAIT: u64 = 100;
-const LONGEST_WAIT: u64 = 30_000;
+pub(crate) const LONGEST_WAIT: u64 = 30_000;
 
 /// One place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -103,6 +103,27 @@ impl Slots {
     /// Everybody who sits in one.
     pub(crate) fn holders(&self) -> Vec<ChildId> {
         self.iter().filter_map(|s| s.holder).collect()
+    }
+}
+
+#[cfg(test)]
+impl Slots {
+    /// For the model: the same slots by other numbers, as if all this had been at another time. What
+    /// makes no difference any more is left out, and with it states that differ in nothing else.
+    pub(crate) fn restate(
+        &mut self,
+        generation: u64,
+        child: impl Fn(ChildId) -> ChildId,
+        time: impl Fn(u64) -> u64,
+        most_failures: u32,
+    ) {
+        self.generation = generation;
+        for slot in &mut self.all {
+            slot.holder = slot.holder.map(&child);
+            slot.due = if slot.holder.is_some() { 0 } else { time(slot.due) };
+            slot.failures = slot.failures.min(most_failures);
+            slot.restarts = 0;
+        }
     }
 }
 

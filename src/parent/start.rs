@@ -3,9 +3,9 @@
 
 use config::{Config, Format, Level};
 use logs::Sink;
-use scoreboard::Board;
+use scoreboard::{Board, SpoolStep};
 use slog::Logger;
-use spool::{Division, Held, Spool, SpoolLock};
+use spool::{Division, Held, Run, Spool, SpoolLock};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -21,6 +21,7 @@ use crate::crew::Crew;
 use crate::machine::Machine;
 use crate::producer::Producer;
 use crate::reload::plan;
+use crate::trouble::Trouble;
 use crate::{Listeners, Parent};
 
 /// How long the children of a dead daemon are waited for.
@@ -30,9 +31,22 @@ const ORPHANS: u64 = 10_000;
 pub struct Options {
     /// The configuration, checked.
     pub config: Config,
-    /// For `feed`: the names in `incoming/` to deliver, in this order, and then to end. They may
-    /// be symbolic links. There is no monitor then, and no socket.
-    pub feed: Option<Vec<OsString>>,
+    /// What is to be done.
+    pub task: Task,
+}
+
+/// What is to be done. All but the first have an end, no monitor, and no socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// To be the daemon.
+    Serve,
+    /// To deliver what lies in `incoming/` under these names, in this order. They may be symbolic
+    /// links.
+    Feed(Vec<OsString>),
+    /// To deliver what is wanted again; before it, what an earlier daemon has begun.
+    Retry,
+    /// To give up the delta of this name, which an earlier daemon has begun.
+    Cancel(OsString),
 }
 
 /// Why the daemon does not start.
@@ -81,42 +95,65 @@ pub(crate) fn logger(config: &Config, sink: Arc<Sink>) -> Logger {
 impl Parent {
     /// Takes what a daemon needs, or says what is missing.
     pub fn start(options: Options) -> Result<Parent, StartError> {
-        let Options { config, feed } = options;
+        let Options { config, task } = options;
         let spool = Spool::at(&config.spool.dir);
-        let spool = if feed.is_some() { spool.with_links() } else { spool };
+        let spool = if let Task::Feed(_) = task { spool.with_links() } else { spool };
         spool.prepare().map_err(|e| wrong(78, e.to_string()))?;
         // Without /proc nobody could say whether a fork is safe.
         sys::threads().map_err(|e| {
             wrong(1, format!("/proc/self/task: {e}: threads cannot be counted; mount /proc"))
         })?;
         sys::limits::raise_open_files(); // two descriptors for each child, and those inherit it
-        let lock = lock(&spool)?;
+        sys::limits::survive_large_files().map_err(|e| wrong(1, format!("signals: {e}")))?;
+        let lock = lock(&spool, "stop it, or set spool.dir")?;
         spool.prove().map_err(|e| wrong(78, e.to_string()))?;
         let board = Board::new().map_err(|e| wrong(1, format!("no shared memory: {e}")))?;
         let sink = sink(&config, board.log_dropped())?;
         let log = logger(&config, Arc::clone(&sink));
         let watched = [Signal::Hangup, Signal::Terminate, Signal::Interrupt, Signal::Child];
         let signals = Signals::watch(&watched).map_err(|e| wrong(1, format!("signals: {e}")))?;
-        let open = spool
-            .resume(division(&config), wall_ms())
-            .map_err(|e| wrong(78, format!("{}: {e}", spool.active().display())))?;
-        // Last, since they are seen from outside.
-        let listeners = if feed.is_none() { Some(listen(&config)?) } else { None };
-        let is_feed = feed.is_some();
-        let producer = match feed {
-            Some(names) => Producer::list(&spool, names),
-            None => Producer::folder(&spool, ms(config.spool.settle), ms(config.spool.poll)),
+        let unusable = |e: io::Error| {
+            wrong(78, format!("{}: cannot read the spool: {e}", spool.dir().display()))
         };
+        let mut open = spool.resume(division(&config), wall_ms()).map_err(|e| {
+            wrong(78, format!("{}: {}", spool.active().display(), spool::remedy(&e)))
+        })?;
+        // Last, since they are seen from outside.
+        let listeners = if task == Task::Serve { Some(listen(&config)?) } else { None };
+        let mut producer = match &task {
+            Task::Serve => Producer::folder(&spool, ms(config.spool.settle), ms(config.spool.poll)),
+            Task::Feed(names) => Producer::list(&spool, names.clone()),
+            Task::Retry | Task::Cancel(_) => Producer::list(&spool, Vec::new()),
+        };
+        if matches!(task, Task::Serve | Task::Retry) {
+            let wanted = spool.wanted().map_err(unusable)?;
+            wanted.into_iter().for_each(|wanted| producer.want(wanted, wall_ms()));
+        }
+        if let Task::Cancel(name) = &task {
+            open.retain(|claim| claim.name == *name);
+        }
+        let runs = spool.runs().map_err(unusable)?;
+        let mut has_open_run = runs.iter().any(|run| run.upto == Run::OPEN);
+        if has_open_run && open.is_empty() && !matches!(task, Task::Cancel(_)) {
+            // What was under way has been taken away.
+            spool.end_runs(wall_ms() << 20).map_err(unusable)?;
+            has_open_run = false;
+        }
+        let mut machine = Machine::new(plan(&config), task == Task::Serve);
+        machine.holding = task == Task::Serve
+            && config.spool.on_failed == config::OnFailed::Stop
+            && spool.is_on_hold().map_err(unusable)?;
         let cell = board.parent();
+        cell.set_version(spool.last_version().map_err(unusable)?);
         cell.set_pid(sys::pid() as u64);
         cell.set_started(wall_ms());
         cell.set_started_monotonic(now_ms());
         cell.set_heartbeat(now_ms());
         Ok(Parent {
-            machine: Machine::new(plan(&config), !is_feed),
+            machine,
             config,
             candidate: None,
-            feed: is_feed,
+            task,
             spool,
             lock: Arc::new(lock),
             board,
@@ -126,22 +163,28 @@ impl Parent {
             listeners,
             notifier: sys::notify::Notifier::from_environment(),
             producer,
+            settling: Trouble::new(SpoolStep::Settle),
             open: VecDeque::from(open),
             active: None,
             active_since: 0,
+            has_open_run,
             crew: Crew::default(),
+            asked: VecDeque::new(),
             excused: 0,
             last_turn: now_ms(),
             reason: None,
             settled: Vec::new(),
+            history_error: 0,
             counters: Counters::default(),
             next_word: now_ms() + crate::TICK,
+            next_prune: 0,
         })
     }
 }
 
-/// One daemon for one spool. The children of a dead one are about to go, and are waited for.
-fn lock(spool: &Spool) -> Result<SpoolLock, StartError> {
+/// Takes the spool's lock, or says who has it. One daemon for one spool; the children of a dead one
+/// are about to go, and are waited for. `remedy`: what to do about another daemon.
+pub fn lock(spool: &Spool, remedy: &str) -> Result<SpoolLock, StartError> {
     let path = spool.dir().join(".lock");
     let by = now_ms() + ORPHANS;
     loop {
@@ -152,7 +195,7 @@ fn lock(spool: &Spool) -> Result<SpoolLock, StartError> {
             }
             Ok(Err(Held::ByDaemon(pid))) => {
                 let message = format!(
-                    "{}: another solr-updater (pid {pid}) has this spool: stop it, or set spool.dir",
+                    "{}: another solr-updater (pid {pid}) has this spool: {remedy}",
                     path.display()
                 );
                 return Err(wrong(75, message));

@@ -2,7 +2,7 @@
 
 use orders::Sums;
 use slog::{Logger, error, info, warn};
-use spool::Settled;
+use spool::{Kind, Settled};
 use std::ffi::OsStr;
 
 use crate::machine::{Tell, name};
@@ -38,6 +38,7 @@ pub(crate) fn tell(log: &Logger, tell: &Tell) {
             error!(log, "child says what it should not, killing it"; "who" => name(*post));
         }
         Tell::GivenUp { reason } => error!(log, "delta given up"; "reason" => reason),
+        Tell::Cancelled => warn!(log, "delta cancelled"),
         Tell::NotForked { post, reason } => {
             error!(log, "no fork, trying again later"; "who" => name(*post), "reason" => reason);
         }
@@ -48,6 +49,7 @@ pub(crate) fn tell(log: &Logger, tell: &Tell) {
 pub(crate) fn settled(
     log: &Logger,
     delta: &OsStr,
+    kind: Kind,
     settled: Settled,
     sums: &Sums,
     ms: u64,
@@ -55,12 +57,16 @@ pub(crate) fn settled(
 ) {
     let delta = delta.to_string_lossy();
     match (settled, reason) {
+        _ if kind == Kind::Rejects => info!(log, "rejected lines retried"; "delta" => %delta,
+            "lines" => sums.lines, "docs" => sums.docs, "deletes" => sums.deletes,
+            "superseded" => sums.superseded, "rejects" => sums.rejected, "ms" => ms),
         (Settled::Done, _) if sums.rejected > 0 => {
             warn!(log, "delta settled"; "delta" => %delta, "lines" => sums.lines,
                 "docs" => sums.docs, "deletes" => sums.deletes, "rejects" => sums.rejected, "ms" => ms)
         }
         (Settled::Done, _) => info!(log, "delta settled"; "delta" => %delta, "lines" => sums.lines,
-            "docs" => sums.docs, "deletes" => sums.deletes, "rejects" => sums.rejected, "ms" => ms),
+            "docs" => sums.docs, "deletes" => sums.deletes, "rejects" => sums.rejected,
+            "superseded" => sums.superseded, "ms" => ms),
         (Settled::Failed, reason) => error!(log, "delta failed"; "delta" => %delta,
             "reason" => reason.unwrap_or("unknown"), "docs" => sums.docs, "rejects" => sums.rejected),
     }

@@ -5,7 +5,8 @@
 //! `seqcount_latch_t`). A seqlock would not do: a writer killed in mid-write leaves it odd, and
 //! unreadable for ever. Here a reader always has one whole copy.
 
-use std::sync::atomic::{AtomicU64, Ordering::*, fence};
+// The tests in tests/latch put loom's there.
+use super::atomic::{AtomicU64, Ordering::*, fence};
 
 /// `N` words with one writer and any number of readers.
 pub struct Latch<const N: usize> {
@@ -43,7 +44,7 @@ impl<const N: usize> Latch<N> {
         fence(Release); // not a word of copy 0 before that
         self.fill(0, values);
         fence(Release); // every word of copy 0 before this
-        self.turn().store(turn + 2, Relaxed); // readers go to copy 0
+        self.turn().store(turn.wrapping_add(2), Relaxed); // readers go to copy 0
         fence(Release);
         self.fill(1, values);
     }
@@ -74,9 +75,12 @@ impl<const N: usize> Latch<N> {
     }
 
     /// Makes both copies the same again. A new writer begins with it: the last one may have been
-    /// killed between the copies.
+    /// killed in the middle of one, and a write sends readers to the other copy first of all.
     pub fn repair(&self) {
-        self.write(&self.read());
+        let values = self.read();
+        let turn = self.turn().load(Relaxed);
+        fence(Release); // not a word of the other copy before the turn that readers are at
+        self.fill(turn ^ 1, &values);
     }
 }
 
@@ -125,70 +129,5 @@ impl Text {
     /// See [`Latch::repair`].
     pub fn repair(&self) {
         self.latch.repair();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(n: usize) -> &'static [AtomicU64] {
-        Vec::leak((0..n).map(|_| AtomicU64::new(0)).collect())
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "two threads play the two processes")]
-    fn a_reader_never_sees_half_a_write() {
-        let page = words(Latch::<16>::WORDS);
-        std::thread::scope(|scope| {
-            let writer = scope.spawn(|| {
-                let latch = Latch::<16>::over(page);
-                (1..=200_000u64).for_each(|i| latch.write(&[i; 16]));
-            });
-            let latch = Latch::<16>::over(page);
-            let mut last = 0;
-            while !writer.is_finished() {
-                let seen = latch.read();
-                assert!(seen.iter().all(|w| *w == seen[0]), "{seen:?}");
-                assert!(seen[0] >= last, "went back from {last} to {}", seen[0]);
-                last = seen[0];
-            }
-        });
-    }
-
-    #[test]
-    fn a_writer_killed_anywhere_leaves_a_readable_page_to_its_successor() {
-        // The steps of a write, by hand, cut off after each one.
-        for cut in 0..=6 {
-            let page = words(Latch::<2>::WORDS);
-            let latch = Latch::<2>::over(page);
-            latch.write(&[1, 1]);
-            let turn = page[0].load(Relaxed);
-            let steps: [(usize, u64); 6] =
-                [(0, turn | 1), (1, 2), (2, 2), (0, turn + 2), (3, 2), (4, 2)];
-            steps[..cut].iter().for_each(|(at, value)| page[*at].store(*value, Relaxed));
-            let seen = latch.read();
-            assert!(seen == [1, 1] || seen == [2, 2], "after {cut} steps: {seen:?}");
-            latch.repair();
-            assert_eq!(latch.read(), seen);
-            latch.write(&[3, 3]);
-            assert_eq!(latch.read(), [3, 3]);
-        }
-    }
-
-    #[test]
-    fn long_text_is_cut_at_a_character() {
-        let text = Text::over(words(Text::WORDS));
-        text.write(&"ü".repeat(200));
-        assert_eq!(text.read(), "ü".repeat(Text::BYTES / 2));
-        text.write("short");
-        assert_eq!(text.read(), "short");
-    }
-
-    #[test]
-    fn a_scribbled_length_is_no_trouble() {
-        let page = words(Text::WORDS);
-        page.iter().for_each(|w| w.store(u64::MAX, Relaxed));
-        assert!(Text::over(page).read().len() <= 3 * Text::BYTES);
     }
 }

@@ -7,10 +7,18 @@
 //! nothing but numbers and short text either.
 
 mod latch;
+#[cfg(test)]
+mod latch_tests;
 mod turns;
 
+/// What the latch is made of.
+mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
+}
+
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 pub use latch::{Latch, Text};
 pub use turns::{LANES, Posted, Turns};
@@ -122,6 +130,60 @@ pub enum Trouble {
     Standing,
 }
 
+/// What the parent does with its spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpoolStep {
+    /// It looks into `incoming/`.
+    Look,
+    /// It claims a delta.
+    Claim,
+    /// It moves a delta out of `active/`.
+    Settle,
+    /// It claims what was appended to a delta in `done/`.
+    ClaimLate,
+}
+
+impl SpoolStep {
+    fn from_word(word: u64) -> SpoolStep {
+        match word {
+            0 => SpoolStep::Look,
+            1 => SpoolStep::Claim,
+            2 => SpoolStep::Settle,
+            _ => SpoolStep::ClaimLate,
+        }
+    }
+}
+
+/// What a worker cannot do at present, and tries again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Open the delta, or what belongs to its share.
+    Open,
+    /// Read the delta.
+    Read,
+    /// Write its checkpoint or its rejects.
+    Write,
+    /// Write down what it is about to send that may be carried out once only.
+    Intend,
+    /// Merge the rejects of a delta.
+    Merge,
+    /// Finish a delta, in any other way.
+    Finish,
+}
+
+impl Held {
+    fn from_word(word: u64) -> Held {
+        match word {
+            0 => Held::Open,
+            1 => Held::Read,
+            2 => Held::Write,
+            3 => Held::Intend,
+            4 => Held::Merge,
+            _ => Held::Finish,
+        }
+    }
+}
+
 /// The scoreboard. A copy of it is the same page.
 #[derive(Clone, Copy)]
 pub struct Board {
@@ -138,7 +200,10 @@ const TEXTS_AT: usize = SLOTS_AT + SLOTS * SLOT;
 const WORKERS_AT: usize = TEXTS_AT + 2 * NAMES;
 const TALLY: usize = 4 + 2 * Counts::LEN;
 const POSTER: usize = 4;
-const WORKER_TALLY: usize = 8;
+const WORKER_HELD: usize = 8;
+/// When its highest version was raised.
+const WORKER_RAISED: usize = 9;
+const WORKER_TALLY: usize = 10;
 const WORKER_ERROR: usize = WORKER_TALLY + Latch::<TALLY>::WORDS;
 const WORKER_POSTERS: usize = WORKER_ERROR + Text::WORDS;
 const WORKER_TURNS: usize = WORKER_POSTERS + POSTERS * POSTER;
@@ -232,6 +297,22 @@ impl Board {
             .fold(Counts::default(), |known, tally| known.zip(tally.counts, u64::max))
     }
 
+    /// The highest version in any receipt of this daemon's; 0: there was none yet.
+    pub fn highest_version(&self) -> u64 {
+        self.worker_cells().map(|cell| cell.highest_version()).max().unwrap_or(0)
+    }
+
+    /// How new all is that Solr has at this moment, `now` in monotonic milliseconds: the highest
+    /// version in any receipt, and as much more as Solr's clock has gone since, for a version has it in
+    /// its upper bits (org.apache.solr.update.VersionInfo.getNewClock). What Solr gives from now on is
+    /// higher. As long as there was no receipt (a daemon that has just begun, or documents that Solr
+    /// passes on) it is by our own clock: `wall`, in milliseconds since 1970.
+    pub fn as_of(&self, wall: u64, now: u64) -> u64 {
+        let version = self.worker_cells().map(|cell| cell.version_by(now)).max().unwrap_or(0);
+        let version = if version == 0 { wall << 20 } else { version };
+        version.max(self.parent().version())
+    }
+
     /// The part of every worker there ever was, of both generations. (Cells that nobody has
     /// written to are not touched, or the page would take memory for them.)
     pub fn worker_cells(&self) -> impl Iterator<Item = WorkerCell> + use<> {
@@ -312,13 +393,36 @@ impl ParentCell {
         23 reload_refused set_reload_refused;
         /// When the active delta was first seen, milliseconds since 1970.
         24 active_seen set_active_seen;
-        /// Why the parent cannot use its spool at present: 0 all is well, else an errno.
-        25 spool_error set_spool_error;
         /// The most slots that any generation had: nothing was ever written beyond.
         27 slots_most set_slots_most;
         /// 1 while no delta is begun because one has failed (`on_failed = "stop"`).
         26 holding set_holding;
+        /// The highest version in any receipt of an earlier daemon.
+        40 version set_version;
     }
+}
+
+impl ParentCell {
+    /// What the parent cannot do with its spool at present, and the errno of that.
+    pub fn spool_trouble(&self) -> Option<(SpoolStep, i32)> {
+        let (errno, step) = unpack(self.words[25].load(Relaxed))?;
+        Some((SpoolStep::from_word(step), errno))
+    }
+
+    /// Says what; `None`: all is well.
+    pub fn set_spool_trouble(&self, trouble: Option<(SpoolStep, i32)>) {
+        let word = trouble.map_or(0, |(step, errno)| pack(errno, step as u64));
+        self.words[25].store(word, Relaxed);
+    }
+}
+
+/// An errno and what it is about as one word, so that they belong together; never 0.
+fn pack(errno: i32, about: u64) -> u64 {
+    (about + 1) << 32 | u64::from(errno as u32)
+}
+
+fn unpack(word: u64) -> Option<(i32, u64)> {
+    Some((word as u32 as i32, (word >> 32).checked_sub(1)?))
 }
 
 /// The monitor's part. (While generations change there are two, and they say the same.)
@@ -409,6 +513,33 @@ impl WorkerCell {
         6 hand set_hand;
     }
 
+    /// The highest version in its receipts, and those of who had the cell before.
+    pub fn highest_version(&self) -> u64 {
+        self.words[7].load(Relaxed)
+    }
+
+    /// There was this version in a receipt, at this time, monotonic milliseconds. (Any of its threads
+    /// may say so.)
+    pub fn raise_version(&self, version: u64, now: u64) {
+        if version > self.highest_version() {
+            // The time first: whoever reads the version finds no earlier one.
+            self.words[WORKER_RAISED].fetch_max(now, Relaxed);
+            self.words[7].fetch_max(version, Release);
+        }
+    }
+
+    /// The highest version that Solr must have come to by now, as far as this cell knows. (A thousandth
+    /// of the time is left out: no two clocks go the same.)
+    fn version_by(&self, now: u64) -> u64 {
+        let version = self.words[7].load(Acquire);
+        let passed = now.saturating_sub(self.words[WORKER_RAISED].load(Relaxed));
+        match passed.saturating_sub(passed / 1000 + 2) {
+            _ if version == 0 => 0,
+            0 => version,
+            passed => version.max((version >> 20).saturating_add(passed).min(u64::MAX >> 20) << 20),
+        }
+    }
+
     /// Why Solr takes nothing, or not all, at present.
     pub fn trouble(&self) -> Trouble {
         match self.words[5].load(Relaxed) {
@@ -447,6 +578,18 @@ impl WorkerCell {
             WorkerState::BackingOff => 3,
         };
         self.words[1].store(word, Relaxed)
+    }
+
+    /// What it cannot do because of the machine, and the errno of that.
+    pub fn held(&self) -> Option<(Held, i32)> {
+        let (errno, what) = unpack(self.words[WORKER_HELD].load(Relaxed))?;
+        Some((Held::from_word(what), errno))
+    }
+
+    /// Says what; `None`: nothing holds it up.
+    pub fn set_held(&self, held: Option<(Held, i32)>) {
+        let word = held.map_or(0, |(what, errno)| pack(errno, what as u64));
+        self.words[WORKER_HELD].store(word, Relaxed);
     }
 
     fn latch(&self) -> Latch<TALLY> {
@@ -503,6 +646,7 @@ impl WorkerCell {
         self.set_hand(0);
         self.set_state(WorkerState::Idle);
         self.set_trouble(Trouble::None);
+        self.set_held(None);
         self.last_error().repair();
         self.posters().for_each(|poster| poster.set_request_since(0));
         Turns::take_over(self);
@@ -605,6 +749,69 @@ mod tests {
         let done = taken_up.reach(1000, counts(100));
         assert_eq!(done.total().lines, 60);
         assert_eq!(done.begin(2, 0, 0, counts(0)).reach(10, counts(1)).total().lines, 61);
+    }
+
+    #[test]
+    fn the_highest_version_is_that_of_all_workers_there_ever_were() {
+        let board = Board::new().unwrap();
+        board.parent().set_slots_most(2);
+        assert_eq!((board.highest_version(), board.as_of(1000, 5)), (0, 1000 << 20));
+        board.worker(1, 0).raise_version(5, 7);
+        board.worker(1, 0).set_hand(77);
+        assert_eq!(board.highest_version(), 5);
+        board.worker(2, 1).raise_version(9, 7);
+        board.worker(2, 1).raise_version(7, 9);
+        assert_eq!(board.as_of(1000, 9), 9);
+        board.parent().set_version(8);
+        assert_eq!(board.as_of(1000, 9), 9);
+        board.parent().set_version(11);
+        assert_eq!(board.as_of(1000, 9), 11);
+        board.worker(2, 1).take_over();
+        assert_eq!(board.highest_version(), 9);
+    }
+
+    #[test]
+    fn how_new_all_is_goes_on_with_the_time_and_is_never_ahead_of_solr() {
+        let board = Board::new().unwrap();
+        board.parent().set_slots_most(2);
+        let version = (5_000_000 << 20) + 77;
+        board.worker(1, 0).raise_version(version, 1_000);
+        board.worker(1, 1).raise_version(4_000_000 << 20, 1_000);
+        for now in [0, 999, 1_000, 1_002] {
+            assert_eq!(board.as_of(0, now), version);
+        }
+        assert_eq!(board.as_of(0, 1_100), (5_000_098) << 20);
+        let hour = 3_600_000;
+        assert_eq!(board.as_of(0, 1_000 + hour), (5_000_000 + hour - 3_602) << 20);
+        // It is known better since.
+        board.worker(1, 1).raise_version((5_000_000 + hour - 9_000) << 20, 1_000 + hour);
+        board.worker(1, 0).raise_version(3, 1_000 + hour); // an older document's
+        assert_eq!(board.as_of(0, 1_000 + hour), (5_000_000 + hour - 3_602) << 20);
+        board.worker(1, 1).raise_version(u64::MAX, 0); // scribbled
+        assert_eq!(board.as_of(0, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn what_holds_somebody_up_is_told_with_its_error_in_one_word() {
+        let board = Board::new().unwrap();
+        let (parent, worker) = (board.parent(), board.worker(1, 3));
+        assert_eq!((parent.spool_trouble(), worker.held()), (None, None));
+        for errno in [0, 28, -1, i32::MAX] {
+            for step in [SpoolStep::Look, SpoolStep::Claim, SpoolStep::Settle, SpoolStep::ClaimLate]
+            {
+                parent.set_spool_trouble(Some((step, errno)));
+                assert_eq!(parent.spool_trouble(), Some((step, errno)));
+            }
+            for held in
+                [Held::Open, Held::Read, Held::Write, Held::Intend, Held::Merge, Held::Finish]
+            {
+                worker.set_held(Some((held, errno)));
+                assert_eq!(worker.held(), Some((held, errno)));
+            }
+        }
+        parent.set_spool_trouble(None);
+        worker.take_over();
+        assert_eq!((parent.spool_trouble(), worker.held()), (None, None));
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl Turns {
         self.own
     }
 
+    /// The scoreboard.
+    pub fn board(&self) -> Board {
+        self.board
+    }
+
     /// Whether this is the one worker that sees to the level.
     pub fn leads(&self) -> bool {
         self.leads
@@ -92,9 +97,9 @@ impl Turns {
         self.board.worker_cells().filter(move |cell| !std::ptr::eq(cell.words, own.words))
     }
 
-    /// The others that have shown life lately.
+    /// The others that have shown life lately. (A heartbeat far ahead of the clock is scribbled.)
     fn living(&self, now: u64) -> impl Iterator<Item = WorkerCell> + use<> {
-        self.others().filter(move |cell| now.saturating_sub(cell.heartbeat()) < PATIENCE)
+        self.others().filter(move |cell| now.abs_diff(cell.heartbeat()) < PATIENCE)
     }
 
     /// A new worker has the cell: nothing is under way, and it waits nowhere.
@@ -134,7 +139,7 @@ impl Turns {
         let most = stuck.max(PATIENCE);
         let on_it = self
             .living(now)
-            .filter(|cell| now.saturating_sub(Turns::word(cell, BEGUN, lane).load(Relaxed)) < most);
+            .filter(|cell| now.abs_diff(Turns::word(cell, BEGUN, lane).load(Relaxed)) < most);
         let count = |cell: WorkerCell| Turns::word(&cell, UNDER_WAY, lane).load(Relaxed);
         on_it.map(|cell| count(cell).min(1000) as usize).sum()
     }
@@ -263,7 +268,7 @@ mod tests {
     fn a_request_that_hangs_keeps_nobody_else_from_the_leader() {
         let [a, b, _] = workers();
         b.set_under_way(1, 1, 10_000);
-        b.cell().set_heartbeat(20_000);
+        b.cell().set_heartbeat(12_000);
         assert_eq!(a.of_others(1, 0, 11_999), 1);
         assert_eq!(a.of_others(1, 0, 12_000), 0, "this leader is quicker than that");
         assert_eq!(a.of_others(1, 9_000, 12_000), 1, "this one is not");
@@ -326,8 +331,13 @@ mod tests {
     #[test]
     fn what_others_scribble_makes_nobody_stumble() {
         let [a, b, _] = workers();
+        b.set_under_way(1, 5, 10_000);
+        b.cell().set_heartbeat(u64::MAX);
+        assert_eq!(a.of_others(1, 0, 10_000), 0, "or it would take our turn for ever");
+        b.cell().set_heartbeat(10_000);
+        assert_eq!(a.of_others(1, 0, 10_000), 5);
         b.cell().turns().iter().for_each(|word| word.store(u64::MAX, Relaxed));
-        assert_eq!(a.of_others(1, 0, 10_000), 1000);
+        assert_eq!(a.of_others(1, 0, 10_000), 0);
         assert!(!a.is_another_first(1, 10_000, 10_000));
         a.pass_on(1, false, 10_000);
         a.posted();

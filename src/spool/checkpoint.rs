@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::beyond::Beyond;
 use crate::record::Record;
 
 /// Which file a checkpoint speaks of, and how it is divided.
@@ -57,6 +58,11 @@ impl Checkpoint {
     /// Puts it in the place of the last one. Not synced: if a power cut takes it, work is repeated.
     /// The rejects that it counts must be on the disk before.
     pub fn save(&self, path: &Path, of: &Identity) -> io::Result<()> {
+        self.save_with(path, of, &Beyond::default())
+    }
+
+    /// The same, with the lines beyond the mark that are done, and counted here.
+    pub fn save_with(&self, path: &Path, of: &Identity, beyond: &Beyond) -> io::Result<()> {
         let mut record = Record::new("checkpoint")
             .number("claim", of.claim)
             .number("share", of.share.into())
@@ -70,23 +76,48 @@ impl Checkpoint {
         for (name, count) in COUNTS.iter().zip(self.counts.to_array()) {
             record = record.number(&format!("count-{name}"), count);
         }
+        if !beyond.is_empty() {
+            record = record.name("beyond", beyond.to_text().as_ref());
+        }
         record.save(path, false)
     }
 
     /// The checkpoint of exactly this share, or `None`: there is none, or it does not fit.
     pub fn load(path: &Path, of: &Identity) -> io::Result<Option<Checkpoint>> {
+        Ok(Checkpoint::load_with(path, of)?.map(|(checkpoint, _)| checkpoint))
+    }
+
+    /// The same, with the lines beyond its mark that are done.
+    pub fn load_with(path: &Path, of: &Identity) -> io::Result<Option<(Checkpoint, Beyond)>> {
+        let found = Checkpoint::found(path)?;
+        Ok(found.and_then(|(identity, whole)| (identity == *of).then_some(whole)))
+    }
+
+    /// The checkpoint and what it speaks of, whether that fits or not; `None`: there is none, or it
+    /// does not read.
+    pub fn found(path: &Path) -> io::Result<Option<(Identity, (Checkpoint, Beyond))>> {
         let record = match Record::load(path, "checkpoint") {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(None),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        let fits = record.get_number("claim") == Some(of.claim)
-            && record.get_number("share") == Some(of.share.into())
-            && record.get_number("of") == Some(of.of.into())
-            && record.get_number("inode") == Some(of.inode)
-            && record.get_number("size") == Some(of.size);
-        Ok(if fits { Checkpoint::read(&record) } else { None })
+        let beyond = || match record.get_name("beyond") {
+            Some(text) => Beyond::of_text(text.to_str()?),
+            None => Some(Beyond::default()),
+        };
+        let small = |key| u32::try_from(record.get_number(key)?).ok();
+        let whole = || {
+            let identity = Identity {
+                claim: record.get_number("claim")?,
+                share: small("share")?,
+                of: small("of")?,
+                inode: record.get_number("inode")?,
+                size: record.get_number("size")?,
+            };
+            Some((identity, (Checkpoint::read(&record)?, beyond()?)))
+        };
+        Ok(whole())
     }
 
     /// What a share has counted, as its last checkpoint says; for the sums of a settled delta.
@@ -134,6 +165,12 @@ mod tests {
         ] {
             assert_eq!(Checkpoint::load(&path, &other).unwrap(), None, "{other:?}");
         }
+        let mut beyond = Beyond::default();
+        [30, 31, 40].into_iter().for_each(|line| beyond.push(line));
+        checkpoint.save_with(&path, &OF, &beyond).unwrap();
+        assert_eq!(Checkpoint::load_with(&path, &OF).unwrap(), Some((checkpoint, beyond)));
+        assert_eq!(Checkpoint::load(&path, &OF).unwrap(), Some(checkpoint));
+        assert_eq!(Checkpoint::found(&path).unwrap().unwrap().0, OF);
         std::fs::write(&path, "solr-updater checkpoint 1\nclaim=3\n").unwrap();
         assert_eq!(Checkpoint::load(&path, &OF).unwrap(), None);
     }

@@ -1,4 +1,5 @@
-//! Claim and settle: a delta taken from `incoming/` into `active/`, and out of it.
+//! Claim and settle: a delta taken from `incoming/` into `active/`, and out of it; and what is left
+//! of one, to be retried.
 //!
 //! Each step is one rename, and what is written before it makes the step after it repeatable: a
 //! claim's record is on the disk before its delta moves, and is removed after it has moved on. So
@@ -7,18 +8,52 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::left::{Wanted, is_file, is_missing};
+use crate::progress::Progress;
 use crate::record::Record;
-use crate::{Spool, is_delta, names};
+use crate::{Run, Spool, is_delta, names};
 
-/// A delta in `active/`.
+/// What was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Kind {
+    /// A delta, from `incoming/`.
+    #[default]
+    Delta,
+    /// What a failed delta still has, from `failed/`.
+    Rest,
+    /// Rejected lines of a delta, from `rejected/`.
+    Rejects,
+}
+
+impl Kind {
+    /// As a number in a record or a message.
+    pub fn number(self) -> u64 {
+        match self {
+            Kind::Delta => 0,
+            Kind::Rest => 1,
+            Kind::Rejects => 2,
+        }
+    }
+
+    /// The other way round.
+    pub fn of_number(number: u64) -> Option<Kind> {
+        [Kind::Delta, Kind::Rest, Kind::Rejects].into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+/// Something in `active/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Grows with every claim, over restarts too.
     pub number: u64,
-    /// Its name in `active/`, free in every other folder.
+    /// The delta's name, free in every other folder.
     pub name: OsString,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether no newer document may be overwritten; only of what is retried.
+    pub guarded: bool,
     /// How many shares it is divided into. That stays so while it is active: its checkpoints
     /// speak of these shares, whatever the number of workers becomes.
     pub shares: u32,
@@ -26,8 +61,22 @@ pub struct Claim {
     pub key: Option<String>,
     /// When it was first seen, milliseconds since 1970.
     pub seen: u64,
+    /// When it was claimed, milliseconds since 1970.
+    pub since: u64,
     /// Its size in bytes when it was claimed or taken up again.
     pub bytes: u64,
+    /// Where it begins in its file.
+    pub begin: Begin,
+}
+
+/// Where a claim begins in its file: at the first line, but for what was appended to a delta that
+/// had been settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Begin {
+    /// The index of the line, from 0.
+    pub line: u64,
+    /// Where it begins, in bytes.
+    pub offset: u64,
 }
 
 /// How a delta is divided.
@@ -37,6 +86,18 @@ pub struct Division {
     pub shares: u32,
     /// By the value of this member of a line; `None`: by the line's number.
     pub key: Option<String>,
+}
+
+impl Division {
+    /// Of what is of this kind, by this configuration.
+    fn of(&self, kind: Kind) -> Division {
+        match (kind, &self.key) {
+            // Reject records have no such member. All lines of a document are one worker's all the
+            // same: all lines are.
+            (Kind::Rejects, Some(_)) => Division::from(1),
+            (Kind::Rejects, None) | (Kind::Delta | Kind::Rest, _) => self.clone(),
+        }
+    }
 }
 
 impl From<u32> for Division {
@@ -66,88 +127,132 @@ impl Spool {
     /// The claims that were open when the last daemon ended, oldest first. What is left of
     /// settled ones is cleared away, and a delta in `active/` that has no claim gets one.
     pub fn resume(&self, division: impl Into<Division>, wall: u64) -> io::Result<Vec<Claim>> {
-        let Division { shares, key } = division.into();
+        let division = division.into();
         let mut claims: Vec<Claim> = Vec::new();
-        let mut deltas = Vec::new();
+        let mut found = Vec::new();
         for entry in std::fs::read_dir(self.active())? {
             let name = entry?.file_name();
-            if let Some(number) = number_in(&name, b".claim-") {
+            if name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(b".tmp") {
+                remove(&self.active().join(&name))?; // of a record that was not written whole
+            } else if let Some(number) = number_in(&name, b".claim-") {
                 match self.open_claim(number)? {
                     Some(claim) => claims.push(claim),
                     None => self.forget(number)?,
                 }
-            } else if is_delta(&name) && self.active().join(&name).symlink_metadata()?.is_file() {
-                deltas.push(name);
+            } else if is_file(&self.active().join(&name))? {
+                match names::retried(&name) {
+                    Some(delta) => found.push((delta.to_owned(), Kind::Rejects)),
+                    None if is_delta(&name) => found.push((name, Kind::Delta)),
+                    None => {}
+                }
             }
         }
         claims.sort_by_key(|c: &Claim| c.number);
         // A claim that could not be forgotten when its delta was claimed anew: the last one counts.
-        let last = |c: &Claim| claims.iter().rfind(|other| other.name == c.name).map(|o| o.number);
+        let file = |c: &Claim| self.claimed_file(c.kind, &c.name);
+        let last = |c: &Claim| claims.iter().rfind(|o| file(o) == file(c)).map(|o| o.number);
         let (claims_kept, superseded): (Vec<Claim>, Vec<Claim>) =
             claims.iter().cloned().partition(|c| last(c) == Some(c.number));
         for claim in superseded {
             self.forget(claim.number)?;
         }
         let mut claims = claims_kept;
-        deltas.sort();
-        for name in deltas {
-            if claims.iter().all(|c| c.name != name) {
-                let (number, key) = (self.next_number()?, key.clone());
-                let claim = Claim { number, name, shares, key, seen: wall, bytes: 0 };
+        found.sort();
+        for (name, kind) in found {
+            let path = self.claimed_file(kind, &name);
+            if claims.iter().all(|c| file(c) != path) {
+                let number = self.next_number(0)?;
+                let Division { shares, key } = division.of(kind);
+                let (guarded, seen, since, bytes) = (kind != Kind::Delta, wall, wall, 0);
+                let begin = Begin::default();
+                let claim =
+                    Claim { number, name, kind, guarded, shares, key, seen, since, bytes, begin };
                 self.record(&claim)?;
-                claims.push(Claim { bytes: self.size(&claim.name)?, ..claim });
+                claims.push(Claim { bytes: self.size(&path)?, ..claim });
             }
         }
         claims.sort_by_key(|c| c.number);
+        for claim in &claims {
+            self.follow(claim)?;
+        }
+        self.clear_marks()?;
         Ok(claims)
     }
 
-    /// The claim of this number, if its delta is in `active/`.
+    /// The claim of this number, if what it claims is in `active/`.
     fn open_claim(&self, number: u64) -> io::Result<Option<Claim>> {
         let Some(record) = Record::load(&self.claim_record(number), "claim")? else {
             return Ok(None);
         };
         let claim = || {
+            let seen = record.get_number("seen")?;
             Some(Claim {
                 number,
                 name: record.get_name("name")?,
+                kind: Kind::of_number(record.get_number("kind").unwrap_or(0))?,
+                guarded: record.get_number("guarded").unwrap_or(0) != 0,
                 shares: u32::try_from(record.get_number("shares")?).ok().filter(|n| *n > 0)?,
                 key: match record.get_name("key") {
                     Some(key) => Some(key.into_string().ok()?),
                     None => None,
                 },
-                seen: record.get_number("seen")?,
+                seen,
+                since: record.get_number("since").unwrap_or(seen),
                 bytes: 0,
+                begin: Begin {
+                    line: record.get_number("line").unwrap_or(0),
+                    offset: record.get_number("offset").unwrap_or(0),
+                },
             })
         };
         let Some(claim) = claim() else { return Ok(None) };
-        match self.size(&claim.name) {
+        match self.size(&self.claimed_file(claim.kind, &claim.name)) {
             Ok(bytes) => Ok(Some(Claim { bytes, ..claim })),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // It may have gone to failed/ just before the last daemon ended, or never have left.
+                self.keep_progress(number, &claim.name)?;
+                Ok(None)
+            }
             Err(e) => Err(e),
         }
     }
 
-    fn size(&self, name: &OsStr) -> io::Result<u64> {
-        let path = self.active().join(name);
+    fn size(&self, path: &Path) -> io::Result<u64> {
         let found =
             if self.links { std::fs::metadata(path)? } else { std::fs::symlink_metadata(path)? };
         Ok(found.len())
     }
 
-    fn next_number(&self) -> io::Result<u64> {
-        let last = match Record::load(&self.last_claim(), "last-claim") {
-            Ok(record) => record.and_then(|r| r.get_number("number")).unwrap_or(0),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-            Err(e) => return Err(e),
-        };
+    /// The next claim number. `version`: the highest in any receipt so far; it is kept with the
+    /// number, and never falls.
+    fn next_number(&self, version: u64) -> io::Result<u64> {
+        let (last, before) = self.last_number()?;
         // The record may be torn or gone: no number that is in use may come again.
         let mut next = last + 1;
         while self.claim_record(next).exists() {
             next += 1;
         }
-        Record::new("last-claim").number("number", next).save(&self.last_claim(), true)?;
+        Record::new("last-claim")
+            .number("number", next)
+            .number("version", version.max(before))
+            .save(&self.last_claim(), true)?;
         Ok(next)
+    }
+
+    /// The last claim number, and the highest version in any receipt when it was given.
+    fn last_number(&self) -> io::Result<(u64, u64)> {
+        let record = match Record::load(&self.last_claim(), "last-claim") {
+            Ok(record) => record,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(e),
+        };
+        let number = |key| record.as_ref().and_then(|r| r.get_number(key)).unwrap_or(0);
+        Ok((number("number"), number("version")))
+    }
+
+    /// The highest version in any receipt of an earlier daemon, as far as that is known.
+    pub fn last_version(&self) -> io::Result<u64> {
+        Ok(self.last_number()?.1)
     }
 
     fn record(&self, claim: &Claim) -> io::Result<()> {
@@ -159,41 +264,214 @@ impl Spool {
         record
             .number("shares", claim.shares.into())
             .number("seen", claim.seen)
+            .number("since", claim.since)
+            .number("kind", claim.kind.number())
+            .number("guarded", claim.guarded.into())
+            .number("line", claim.begin.line)
+            .number("offset", claim.begin.offset)
             .name("name", &claim.name)
             .save(&self.claim_record(claim.number), true)
     }
 
     /// Claims `name` from `incoming/`, to be divided so. `seen`: when it was first
-    /// seen, milliseconds since 1970. An error of kind `NotFound`: somebody took it away.
+    /// seen, milliseconds since 1970; `version`: the highest in any receipt so far. An error of
+    /// kind `NotFound`: somebody took it away.
     pub fn claim(
         &self,
         name: &OsStr,
         division: impl Into<Division>,
         seen: u64,
+        version: u64,
     ) -> io::Result<Claim> {
         let Division { shares, key } = division.into();
         let from = self.incoming().join(name);
         std::fs::symlink_metadata(&from)?;
-        let number = self.next_number()?;
-        for free in names::candidates(name) {
-            if !self.is_free(&free)? {
-                continue;
-            }
-            let claim = Claim { number, name: free, shares, key: key.clone(), seen, bytes: 0 };
+        let number = self.next_number(version)?;
+        let (kind, guarded, since) = (Kind::Delta, false, sys::clock::wall_ms());
+        loop {
+            let n = names::first_free(|n| self.is_free(&names::numbered(name, n)))?;
+            let (name, key) = (names::numbered(name, n), key.clone());
+            let (bytes, begin) = (0, Begin::default());
+            let claim =
+                Claim { number, name, kind, guarded, shares, key, seen, since, bytes, begin };
             self.record(&claim)?;
-            sys::files::sync_folder(&self.active())?;
-            match sys::files::rename_noreplace(&from, &self.active().join(&claim.name)) {
-                Ok(()) => {
-                    // It is claimed, whatever happens now. Should a power cut undo a rename that
-                    // could not be synced, the record is found without its delta and forgotten.
-                    let _ = sys::files::sync_folder(&self.active());
+            match self.take(&claim, &from) {
+                Ok(bytes) => {
                     let _ = sys::files::sync_folder(&self.incoming());
-                    let bytes = self.size(&claim.name).unwrap_or(0);
                     return Ok(Claim { bytes, ..claim });
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(e) => {
                     self.forget(number)?;
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    /// Claims what was appended to a delta in `done/`, from there on. It keeps its name, and its
+    /// rejects join those that it has. An error of kind `NotFound`: somebody took it away.
+    pub fn claim_late(
+        &self,
+        name: &OsStr,
+        begin: Begin,
+        division: impl Into<Division>,
+        seen: u64,
+        version: u64,
+    ) -> io::Result<Claim> {
+        let Division { shares, key } = division.into();
+        let from = self.done().join(name);
+        std::fs::symlink_metadata(&from)?;
+        let number = self.next_number(version)?;
+        let (name, kind, guarded, since) =
+            (name.to_owned(), Kind::Delta, false, sys::clock::wall_ms());
+        let claim =
+            Claim { number, name, kind, guarded, shares, key, seen, since, bytes: 0, begin };
+        match self.record(&claim).and_then(|()| self.take(&claim, &from)) {
+            Ok(bytes) => {
+                let _ = sys::files::sync_folder(&self.done());
+                Ok(Claim { bytes, ..claim })
+            }
+            Err(e) => {
+                self.forget(number)?;
+                Err(e)
+            }
+        }
+    }
+
+    /// Claims what is to be retried. An error of kind `NotFound`: somebody took it away.
+    pub fn claim_again(
+        &self,
+        wanted: &Wanted,
+        division: impl Into<Division>,
+        seen: u64,
+        version: u64,
+    ) -> io::Result<Claim> {
+        let Wanted { name, kind, force } = wanted.clone();
+        let from = self.left_file(kind, &name);
+        std::fs::symlink_metadata(&from)?;
+        let known = match kind {
+            Kind::Rest => Progress::load(&self.kept_progress(&name))?,
+            Kind::Delta | Kind::Rejects => None,
+        };
+        // Its shares stand where they stood.
+        let stands = known.filter(|progress| !progress.shares.is_empty());
+        let Division { shares, key } = match stands {
+            Some(Progress { shares, key, .. }) => Division { shares: shares.len() as u32, key },
+            None => division.into().of(kind),
+        };
+        let number = self.next_number(version)?;
+        let (guarded, since) = (!force, sys::clock::wall_ms());
+        let (bytes, begin) = (0, Begin::default());
+        let claim = Claim { number, name, kind, guarded, shares, key, seen, since, bytes, begin };
+        let taken = self.record(&claim).and_then(|()| {
+            if kind == Kind::Rest {
+                rename(&self.kept_progress(&claim.name), &self.progress(number))?;
+            }
+            self.take(&claim, &from)
+        });
+        match taken {
+            Ok(bytes) => {
+                let _ = self.unwant(&claim.name, kind); // or the next start does it
+                let _ = sys::files::sync_folder(from.parent().unwrap_or(Path::new(".")));
+                Ok(Claim { bytes, ..claim })
+            }
+            Err(e) => {
+                self.keep_progress(number, &claim.name)?;
+                self.forget(number)?;
+                Err(e)
+            }
+        }
+    }
+
+    /// Moves the file of a recorded claim into `active/`; its size.
+    fn take(&self, claim: &Claim, from: &Path) -> io::Result<u64> {
+        sys::files::sync_folder(&self.active())?;
+        let to = self.claimed_file(claim.kind, &claim.name);
+        sys::files::rename_noreplace(from, &to)?;
+        // It is claimed, whatever happens now. Should a power cut undo a rename that could not be
+        // synced, the record is found without its delta and forgotten.
+        let _ = sys::files::sync_folder(&self.active());
+        Ok(self.size(&to).unwrap_or(0))
+    }
+
+    /// Sees to it, after a crash or a power cut, that what belongs to a claim is with it: a failed
+    /// delta's progress; and that it is not wanted any more.
+    fn follow(&self, claim: &Claim) -> io::Result<()> {
+        match claim.kind {
+            Kind::Delta => return Ok(()),
+            Kind::Rest => {
+                rename(&self.kept_progress(&claim.name), &self.progress(claim.number))?;
+            }
+            Kind::Rejects => {}
+        }
+        self.unwant(&claim.name, claim.kind).map(drop)
+    }
+
+    /// A delta is in `failed/` now: its progress follows, if it is that one's.
+    fn keep_progress(&self, number: u64, name: &OsStr) -> io::Result<()> {
+        let of = self.progress(number);
+        let Some(progress) = Progress::load(&of)? else { return Ok(()) };
+        match std::fs::symlink_metadata(self.failed().join(name)) {
+            Ok(delta) if progress.is_of(&delta) => rename(&of, &self.kept_progress(name)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether a delta was begun that is as new as what it writes, by a daemon that is gone.
+    pub fn is_writing(&self) -> io::Result<bool> {
+        for entry in std::fs::read_dir(self.active())? {
+            let Some(number) = number_in(&entry?.file_name(), b".claim-") else { continue };
+            let claim = self.open_claim(number)?;
+            if claim.is_some_and(|claim| claim.kind == Kind::Delta || !claim.guarded) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives up a delta that waits in `incoming/`: it goes to `failed/`, and can be retried from
+    /// there as any other. `as_of`: the highest version in any receipt so far. `under_way`: something
+    /// older is, and what that writes from now on is no newer than this delta: a run is begun that says
+    /// so, to be ended ([`Spool::end_runs`]) when it is settled. Answers its name there. An error of kind
+    /// `NotFound`: it does not wait.
+    pub fn cancel_waiting(
+        &self,
+        name: &OsStr,
+        as_of: u64,
+        under_way: bool,
+    ) -> io::Result<OsString> {
+        use std::os::unix::fs::MetadataExt;
+        let from = self.incoming().join(name);
+        let found = std::fs::symlink_metadata(&from)?;
+        if !found.is_file() || !is_delta(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if under_way && !self.runs()?.iter().any(|run| run.upto == Run::OPEN) {
+            // Its number lies between those of what is under way and of this: what is rejected of
+            // that is older than the rest of it.
+            let claim = self.next_number(0)?;
+            self.remember_run(Run { after: as_of, upto: Run::OPEN, claim })?;
+        }
+        // What is claimed from now on is newer.
+        let claim = self.next_number(0)?;
+        let (inode, size) = (found.ino(), found.size());
+        for free in names::candidates(name) {
+            if !self.is_free(&free)? {
+                continue;
+            }
+            let progress = Progress { inode, size, claim, as_of, ..Progress::default() };
+            progress.save(&self.kept_progress(&free))?;
+            match sys::files::rename_noreplace(&from, &self.failed().join(&free)) {
+                Ok(()) => {
+                    sys::files::sync_folder(&self.failed())?;
+                    sys::files::sync_folder(&self.incoming())?;
+                    return Ok(free);
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(e) => {
+                    remove(&self.kept_progress(&free))?;
                     return Err(e);
                 }
             }
@@ -205,6 +483,7 @@ impl Spool {
     fn is_free(&self, name: &OsStr) -> io::Result<bool> {
         let places = [
             self.active().join(name),
+            self.claimed_file(Kind::Rejects, name),
             self.done().join(name),
             self.failed().join(name),
             self.rejected_file(name),
@@ -220,16 +499,31 @@ impl Spool {
     }
 
     /// Moves a delta out of `active/`. Its rejects, if any, must be in `rejected/` and on the
-    /// disk. Answers its name there, another one if somebody has put a file in its place.
+    /// disk. Answers its name there, another one if somebody has put a file in its place. Rejected
+    /// lines that were retried are not kept: those that were rejected again are in `rejected/`.
     pub fn settle(&self, claim: &Claim, settled: Settled) -> io::Result<OsString> {
+        let from = self.claimed_file(claim.kind, &claim.name);
+        if claim.kind == Kind::Rejects {
+            remove(&from)?;
+            sys::files::sync_folder(&self.active())?;
+            self.forget(claim.number)?;
+            return Ok(claim.name.clone());
+        }
         let folder = match settled {
             Settled::Done => self.done(),
             Settled::Failed => self.failed(),
         };
-        let from = self.active().join(&claim.name);
         for name in names::candidates(&claim.name) {
+            let is_there = std::fs::symlink_metadata(folder.join(&name)).is_ok();
+            if settled == Settled::Failed && !is_there {
+                // A mark that is left is another's, which was taken away: nobody has asked for this.
+                self.unwant(&name, Kind::Rest)?;
+            }
             match sys::files::rename_noreplace(&from, &folder.join(&name)) {
                 Ok(()) => {
+                    if settled == Settled::Failed {
+                        self.keep_progress(claim.number, &name)?;
+                    }
                     sys::files::sync_folder(&folder)?;
                     sys::files::sync_folder(&self.active())?;
                     self.forget(claim.number)?;
@@ -243,6 +537,9 @@ impl Spool {
                         return Err(e);
                     }
                     // Settled before: this is a repetition after an error further down.
+                    self.keep_progress(claim.number, &name)?;
+                    sys::files::sync_folder(&folder)?;
+                    sys::files::sync_folder(&self.active())?;
                     self.forget(claim.number)?;
                     return Ok(name);
                 }
@@ -261,12 +558,22 @@ impl Spool {
                 remove(&entry.path())?;
             }
         }
+        remove(&self.progress(number))?;
         remove(&self.claim_record(number))
     }
 }
 
-fn remove(path: &std::path::Path) -> io::Result<()> {
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
+        Err(e) if !is_missing(&e) => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Renames a file, if it is there.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::rename(from, to) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }
@@ -291,6 +598,13 @@ mod tests {
         std::fs::write(spool.incoming().join(name), text).unwrap();
     }
 
+    /// A claim that was only recorded.
+    fn claim(number: u64, name: &str) -> Claim {
+        let (kind, guarded, name, key) = (Kind::Delta, false, name.into(), None);
+        let (seen, since, bytes, begin) = Default::default();
+        Claim { number, name, kind, guarded, shares: 2, key, seen, since, bytes, begin }
+    }
+
     fn names(folder: PathBuf) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
@@ -304,7 +618,7 @@ mod tests {
     fn a_delta_is_always_in_exactly_one_place() {
         let (_dir, spool) = spool();
         hand_over(&spool, "x.jsonl", "{}\n");
-        let claim = spool.claim("x.jsonl".as_ref(), 4, 17).unwrap();
+        let claim = spool.claim("x.jsonl".as_ref(), 4, 17, 0).unwrap();
         assert_eq!((claim.number, claim.shares, claim.seen, claim.bytes), (1, 4, 17, 3));
         assert!(names(spool.incoming()).is_empty());
         assert_eq!(spool.resume(9, 99).unwrap(), std::slice::from_ref(&claim));
@@ -327,7 +641,7 @@ mod tests {
             std::fs::write(folder.join(name), "").unwrap();
         }
         hand_over(&spool, "x.jsonl", "");
-        assert_eq!(spool.claim("x.jsonl".as_ref(), 1, 0).unwrap().name, "x~5.jsonl");
+        assert_eq!(spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap().name, "x~5.jsonl");
     }
 
     #[test]
@@ -335,23 +649,21 @@ mod tests {
         let (_dir, spool) = spool();
         for (n, name) in ["a.jsonl", "b.jsonl"].iter().enumerate() {
             hand_over(&spool, name, "");
-            let claim = spool.claim(name.as_ref(), 1, 0).unwrap();
+            let claim = spool.claim(name.as_ref(), 1, 0, 0).unwrap();
             assert_eq!(claim.number, n as u64 + 1);
         }
         std::fs::write(spool.last_claim(), "torn").unwrap();
         hand_over(&spool, "c.jsonl", "");
-        assert_eq!(spool.claim("c.jsonl".as_ref(), 1, 0).unwrap().number, 3);
+        assert_eq!(spool.claim("c.jsonl".as_ref(), 1, 0, 0).unwrap().number, 3);
     }
 
     #[test]
     fn a_claim_whose_delta_never_moved_is_forgotten_and_the_delta_claimed_anew() {
         let (_dir, spool) = spool();
         hand_over(&spool, "x.jsonl", "");
-        let name = "x.jsonl".into();
-        let claim = Claim { number: 1, name, shares: 2, key: None, seen: 0, bytes: 0 };
-        spool.record(&claim).unwrap(); // and here it died
+        spool.record(&claim(1, "x.jsonl")).unwrap(); // and here it died
         assert!(spool.resume(2, 0).unwrap().is_empty());
-        assert_eq!(spool.claim("x.jsonl".as_ref(), 2, 0).unwrap().name, "x.jsonl");
+        assert_eq!(spool.claim("x.jsonl".as_ref(), 2, 0, 0).unwrap().name, "x.jsonl");
     }
 
     #[test]
@@ -372,8 +684,7 @@ mod tests {
         let (_dir, spool) = spool();
         std::fs::write(spool.active().join("x.jsonl"), "{}").unwrap();
         for number in [9, 10] {
-            let name = "x.jsonl".into();
-            spool.record(&Claim { number, name, shares: 2, key: None, seen: 0, bytes: 0 }).unwrap();
+            spool.record(&claim(number, "x.jsonl")).unwrap();
         }
         let claims = spool.resume(2, 0).unwrap();
         assert_eq!(claims.iter().map(|c| c.number).collect::<Vec<_>>(), [10]);
@@ -384,7 +695,7 @@ mod tests {
     fn a_missing_folder_is_made_again_and_nothing_counts_as_settled() {
         let (_dir, spool) = spool();
         hand_over(&spool, "x.jsonl", "");
-        let claim = spool.claim("x.jsonl".as_ref(), 1, 0).unwrap();
+        let claim = spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap();
         std::fs::remove_dir(spool.done()).unwrap();
         spool.settle(&claim, Settled::Done).unwrap_err();
         assert_eq!(spool.resume(1, 0).unwrap(), std::slice::from_ref(&claim));
@@ -397,7 +708,7 @@ mod tests {
         let (_dir, spool) = spool();
         hand_over(&spool, "x.jsonl", "{}");
         let division = Division { shares: 3, key: Some("Größe \n=".into()) };
-        let claim = spool.claim("x.jsonl".as_ref(), division, 0).unwrap();
+        let claim = spool.claim("x.jsonl".as_ref(), division, 0, 0).unwrap();
         assert_eq!((claim.shares, claim.key.as_deref()), (3, Some("Größe \n=")));
         assert_eq!(spool.resume(9, 9).unwrap(), [claim]);
     }
@@ -415,17 +726,298 @@ mod tests {
     fn settling_twice_is_settling_once() {
         let (_dir, spool) = spool();
         hand_over(&spool, "x.jsonl", "");
-        let claim = spool.claim("x.jsonl".as_ref(), 1, 0).unwrap();
+        let claim = spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap();
         spool.settle(&claim, Settled::Failed).unwrap();
         spool.settle(&claim, Settled::Failed).unwrap();
         assert_eq!(names(spool.failed()), ["x.jsonl"]);
     }
 
     #[test]
+    fn what_was_appended_to_a_settled_delta_is_a_claim_of_its_own() {
+        let (_dir, spool) = spool();
+        hand_over(&spool, "x.jsonl", "{}\n{}\n");
+        let claim = spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap();
+        spool.settle(&claim, Settled::Done).unwrap();
+        std::fs::write(spool.rejected_file("x.jsonl".as_ref()), "").unwrap();
+        let begin = Begin { line: 1, offset: 3 };
+        let late = spool.claim_late("x.jsonl".as_ref(), begin, 2, 9, 0).unwrap();
+        assert_eq!((late.name.to_str(), late.begin, late.bytes), (Some("x.jsonl"), begin, 6));
+        assert!(late.number > claim.number && names(spool.done()).is_empty());
+        assert_eq!(
+            spool.resume(1, 0).unwrap(),
+            std::slice::from_ref(&late),
+            "it is known where it began"
+        );
+        hand_over(&spool, "x.jsonl", "");
+        let other = spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap();
+        assert_eq!(other.name, "x~2.jsonl", "the name is taken");
+        assert_eq!(spool.settle(&late, Settled::Done).unwrap(), "x.jsonl");
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_leaves_nothing_behind() {
+        let (_dir, spool) = spool();
+        hand_over(&spool, "x.jsonl", "");
+        let claim = || spool.claim("x.jsonl".as_ref(), 1, 0, 0);
+        std::fs::remove_dir(spool.rejected()).unwrap();
+        std::fs::write(spool.rejected(), "").unwrap(); // ENOTDIR, before there is a record
+        claim().unwrap_err();
+        assert_eq!(names(spool.active()), [".last-claim"]);
+        std::fs::remove_file(spool.rejected()).unwrap();
+        std::fs::create_dir(spool.rejected()).unwrap();
+        let in_the_way = [".claim-2.tmp", ".claim-3.tmp", ".claim-4.tmp"];
+        for name in in_the_way {
+            std::fs::create_dir(spool.active().join(name)).unwrap();
+            claim().unwrap_err();
+        }
+        assert_eq!(names(spool.active()), [&in_the_way[..], &[".last-claim"]].concat());
+        assert_eq!(names(spool.incoming()), ["x.jsonl"]);
+        assert_eq!(claim().unwrap().name, "x.jsonl");
+    }
+
+    #[test]
+    fn a_settling_that_was_broken_off_is_made_good() {
+        let (_dir, spool) = spool();
+        hand_over(&spool, "x.jsonl", "");
+        let claim = spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap();
+        // It has moved, and then a sync failed.
+        std::fs::rename(spool.active().join("x.jsonl"), spool.done().join("x.jsonl")).unwrap();
+        spool.settle(&claim, Settled::Done).unwrap();
+        assert_eq!(names(spool.active()), [".last-claim"]);
+        assert_eq!(names(spool.done()), ["x.jsonl"]);
+    }
+
+    #[test]
     fn what_was_taken_away_before_the_claim_is_not_found() {
         let (_dir, spool) = spool();
-        let error = spool.claim("x.jsonl".as_ref(), 1, 0).unwrap_err();
+        let error = spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(spool.resume(1, 0).unwrap().is_empty());
+    }
+
+    fn marks(spool: &Spool) -> Vec<Vec<String>> {
+        [spool.failed(), spool.active(), spool.rejected()].into_iter().map(names).collect()
+    }
+
+    /// A delta in `failed/`, of two shares, first claimed as number 1, that is wanted again.
+    fn failed(spool: &Spool) -> (Claim, Progress) {
+        use std::os::unix::fs::MetadataExt;
+        hand_over(spool, "x.jsonl", "{}\n");
+        let claim = spool.claim("x.jsonl".as_ref(), 2, 0, 77).unwrap();
+        let found = spool.look_at_claimed(Kind::Delta, &claim.name).unwrap();
+        let shares = vec![crate::Standing { line: 1, ..Default::default() }; 2];
+        let (inode, size) = (found.ino(), found.size());
+        let (claim_number, as_of, key) = (claim.number, 5, Some("sku".into()));
+        let progress = Progress { inode, size, claim: claim_number, as_of, key, shares };
+        progress.save(&spool.progress(claim.number)).unwrap();
+        spool.settle(&claim, Settled::Failed).unwrap();
+        spool.want("x.jsonl".as_ref(), false).unwrap();
+        (claim, progress)
+    }
+
+    #[test]
+    fn a_failed_delta_keeps_its_progress_and_takes_it_along_when_it_is_retried() {
+        let (_dir, spool) = spool();
+        let (first, progress) = failed(&spool);
+        let hidden = [".again-rest~x.jsonl", ".last-claim", ".progress~x.jsonl"];
+        assert_eq!(marks(&spool), [&["x.jsonl"][..], &hidden, &[]]);
+        assert!(spool.is_known("x.jsonl".as_ref()).unwrap());
+        let wanted = spool.wanted().unwrap();
+        let claim = spool.claim_again(&wanted[0], 9, 0, 99).unwrap();
+        assert_eq!((claim.kind, claim.guarded, claim.shares), (Kind::Rest, true, 2));
+        assert_eq!(claim.key.as_deref(), Some("sku"), "divided as it was");
+        assert!(claim.number > first.number);
+        assert_eq!(Progress::load(&spool.progress(claim.number)).unwrap(), Some(progress.clone()));
+        assert_eq!(names(spool.failed()), [""; 0]);
+        assert_eq!(spool.resume(9, 9).unwrap(), std::slice::from_ref(&claim));
+        assert_eq!(spool.last_version().unwrap(), 99);
+        // It fails once more.
+        spool.settle(&claim, Settled::Failed).unwrap();
+        assert_eq!(
+            Progress::load(&spool.kept_progress("x.jsonl".as_ref())).unwrap(),
+            Some(progress)
+        );
+        assert_eq!(names(spool.active()), [".last-claim", ".progress~x.jsonl"]);
+    }
+
+    #[test]
+    fn a_crash_between_any_two_steps_of_a_retry_leaves_the_old_state_or_the_new() {
+        let record = |spool: &Spool| {
+            let claim = Claim { kind: Kind::Rest, guarded: true, since: 3, ..claim(9, "x.jsonl") };
+            spool.record(&claim).unwrap();
+            claim
+        };
+        let progress = |spool: &Spool| {
+            rename(&spool.kept_progress("x.jsonl".as_ref()), &spool.progress(9)).unwrap();
+        };
+        let delta = |spool: &Spool| {
+            std::fs::rename(spool.failed().join("x.jsonl"), spool.active().join("x.jsonl"))
+                .unwrap();
+        };
+        let old = [".again-rest~x.jsonl", ".last-claim", ".progress~x.jsonl"];
+        let new = [".claim-9", ".last-claim", ".progress-9", "x.jsonl"];
+        for steps in 0..=4 {
+            let (_dir, spool) = spool();
+            let (_, known) = failed(&spool);
+            let claim = (steps >= 1).then(|| record(&spool));
+            // A power cut may have kept the second rename and not the first.
+            if matches!(steps, 2 | 3) {
+                progress(&spool);
+            }
+            if steps >= 3 {
+                delta(&spool);
+            }
+            let claims = spool.resume(2, 0).unwrap();
+            match steps {
+                0..=2 => {
+                    assert_eq!(claims, []);
+                    assert_eq!(marks(&spool), [&["x.jsonl"][..], &old, &[]], "{steps} steps");
+                    assert_eq!(spool.wanted().unwrap().len(), 1);
+                }
+                _ => {
+                    assert_eq!(claims, [Claim { bytes: 3, ..claim.unwrap() }]);
+                    assert_eq!(marks(&spool), [&[][..], &new, &[]], "{steps} steps");
+                    assert_eq!(Progress::load(&spool.progress(9)).unwrap(), Some(known));
+                }
+            }
+            let again = spool.resume(2, 0).unwrap();
+            assert_eq!(again, claims);
+        }
+    }
+
+    #[test]
+    fn a_crash_while_a_delta_goes_to_failed_loses_no_progress() {
+        for moved in [false, true] {
+            let (_dir, spool) = spool();
+            let (_, progress) = failed(&spool);
+            let claim = spool.claim_again(&spool.wanted().unwrap()[0], 2, 0, 0).unwrap();
+            if moved {
+                std::fs::rename(spool.active().join("x.jsonl"), spool.failed().join("x.jsonl"))
+                    .unwrap();
+            }
+            assert_eq!(spool.resume(2, 0).unwrap().len(), usize::from(!moved));
+            let now = if moved {
+                spool.kept_progress("x.jsonl".as_ref())
+            } else {
+                spool.progress(claim.number)
+            };
+            assert_eq!(Progress::load(&now).unwrap(), Some(progress), "moved: {moved}");
+        }
+    }
+
+    #[test]
+    fn rejected_lines_are_retried_under_a_name_that_no_delta_can_have() {
+        let (_dir, spool) = spool();
+        std::fs::write(spool.rejected_file("x.jsonl".as_ref()), "{}\n{}\n").unwrap();
+        spool.want("x.jsonl".as_ref(), true).unwrap();
+        let wanted = spool.wanted().unwrap();
+        let claim = spool.claim_again(&wanted[0], 3, 0, 0).unwrap();
+        assert_eq!(
+            (claim.kind, claim.guarded, claim.shares, claim.bytes),
+            (Kind::Rejects, false, 3, 6)
+        );
+        assert_eq!(names(spool.active()), [".claim-1", ".last-claim", ".retry~x.jsonl"]);
+        assert_eq!(names(spool.rejected()), [""; 0]);
+        // Meanwhile the name comes again: what is rejected of it must not meet these.
+        hand_over(&spool, "x.jsonl", "");
+        let other = spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap();
+        assert_eq!(other.name, "x~2.jsonl");
+        assert_eq!(spool.resume(1, 0).unwrap(), [claim.clone(), other]);
+        assert_eq!(spool.settle(&claim, Settled::Done).unwrap(), "x.jsonl");
+        assert_eq!(spool.settle(&claim, Settled::Done).unwrap(), "x.jsonl", "and once more");
+        let left = [".claim-2", ".last-claim", "x~2.jsonl"];
+        assert_eq!(
+            (names(spool.active()), names(spool.done())),
+            (left.map(String::from).to_vec(), vec![])
+        );
+        // One without its claim is one still, and guarded.
+        std::fs::write(spool.active().join(".retry~y.jsonl"), "").unwrap();
+        let claims = spool.resume(1, 0).unwrap();
+        let found = claims.iter().find(|c| c.name == "y.jsonl").unwrap();
+        assert_eq!((found.kind, found.guarded), (Kind::Rejects, true));
+    }
+
+    #[test]
+    fn what_was_taken_away_before_it_was_retried_is_not_found() {
+        let (_dir, spool) = spool();
+        let (_, progress) = failed(&spool);
+        let wanted = spool.wanted().unwrap();
+        std::fs::rename(spool.failed().join("x.jsonl"), spool.dir().join("mine")).unwrap();
+        let error = spool.claim_again(&wanted[0], 1, 0, 0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let kept = spool.kept_progress("x.jsonl".as_ref());
+        assert_eq!(Progress::load(&kept).unwrap(), Some(progress));
+        assert_eq!(spool.resume(1, 0).unwrap(), []);
+        assert!(!kept.exists(), "nobody needs it any more");
+        // Another file in its place is not taken for it.
+        std::fs::write(spool.failed().join("x.jsonl"), "{}\n").unwrap();
+        assert!(!spool.is_known("x.jsonl".as_ref()).unwrap());
+    }
+
+    #[test]
+    fn a_waiting_delta_that_is_cancelled_can_be_retried_and_is_as_old_as_then() {
+        let (_dir, spool) = spool();
+        std::fs::write(spool.done().join("x.jsonl"), "").unwrap();
+        hand_over(&spool, "x.jsonl", "{}\n");
+        assert_eq!(spool.cancel_waiting("x.jsonl".as_ref(), 42, false).unwrap(), "x~2.jsonl");
+        assert_eq!(names(spool.failed()), ["x~2.jsonl"]);
+        assert!(names(spool.incoming()).is_empty());
+        let name = OsStr::new("x~2.jsonl");
+        assert!(spool.is_known(name).unwrap());
+        let progress = Progress::load(&spool.kept_progress(name)).unwrap().unwrap();
+        assert_eq!((progress.as_of, progress.shares.len()), (42, 0));
+        hand_over(&spool, "later.jsonl", "");
+        let later = spool.claim("later.jsonl".as_ref(), 1, 0, 0).unwrap();
+        assert!(later.number > progress.claim);
+        let wanted = spool.want(name, false).unwrap();
+        assert_eq!(spool.claim_again(&wanted[0], 3, 0, 0).unwrap().shares, 3);
+        for name in ["x.jsonl", "nobody.jsonl"] {
+            let error = spool.cancel_waiting(name.as_ref(), 0, false).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_when_a_waiting_delta_is_cancelled_is_older_than_that() {
+        let (_dir, spool) = spool();
+        for name in ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"] {
+            hand_over(&spool, name, "{}\n");
+        }
+        assert!(!spool.is_writing().unwrap());
+        let active = spool.claim("a.jsonl".as_ref(), 1, 0, 0).unwrap();
+        assert!(spool.is_writing().unwrap());
+        for (name, as_of) in [("b.jsonl", 42), ("c.jsonl", 43)] {
+            spool.cancel_waiting(name.as_ref(), as_of, true).unwrap();
+            let progress = Progress::load(&spool.kept_progress(name.as_ref())).unwrap().unwrap();
+            let [run] = spool.runs().unwrap()[..] else { panic!("one run is enough") };
+            assert_eq!((run.after, run.upto), (42, Run::OPEN));
+            assert!(active.number < run.claim && run.claim < progress.claim);
+        }
+        spool.settle(&active, Settled::Done).unwrap();
+        spool.end_runs(50).unwrap();
+        spool.cancel_waiting("d.jsonl".as_ref(), 60, false).unwrap();
+        assert_eq!(spool.runs().unwrap()[0].upto, 50);
+    }
+
+    #[test]
+    fn what_failed_is_not_retried_because_another_of_its_name_was_to_be() {
+        let (_dir, spool) = spool();
+        failed(&spool); // and wanted
+        std::fs::remove_file(spool.failed().join("x.jsonl")).unwrap();
+        hand_over(&spool, "x.jsonl", "{}\n");
+        let claim = spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap();
+        spool.settle(&claim, Settled::Failed).unwrap();
+        assert_eq!(names(spool.failed()), ["x.jsonl"]);
+        assert_eq!(spool.wanted().unwrap(), []);
+    }
+
+    #[test]
+    fn what_was_not_written_whole_before_a_crash_is_cleared_away() {
+        let (_dir, spool) = spool();
+        std::fs::write(spool.active().join(".claim-16.tmp"), "solr-upd").unwrap();
+        hand_over(&spool, "x.jsonl", "{}\n");
+        let claim = spool.claim("x.jsonl".as_ref(), 1, 0, 0).unwrap();
+        assert_eq!(spool.resume(1, 0).unwrap(), [claim]);
+        assert_eq!(names(spool.active()), [".claim-1", ".last-claim", "x.jsonl"]);
     }
 }

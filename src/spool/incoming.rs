@@ -25,6 +25,8 @@ pub struct Entry {
     pub modified: i128,
     /// How many names it has.
     pub links: u64,
+    /// Its inode number.
+    pub inode: u64,
 }
 
 impl Entry {
@@ -32,7 +34,8 @@ impl Entry {
     pub fn look(path: &Path) -> io::Result<Option<Entry>> {
         let found = std::fs::symlink_metadata(path)?;
         let modified = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
-        let entry = Entry { size: found.size(), modified, links: found.nlink() };
+        let (size, links, inode) = (found.size(), found.nlink(), found.ino());
+        let entry = Entry { size, modified, links, inode };
         Ok(found.is_file().then_some(entry))
     }
 }
@@ -54,6 +57,8 @@ struct Waiting {
     /// When it was first seen, milliseconds since 1970.
     seen: u64,
     state: State,
+    /// The scan in which it was last heard of.
+    round: u64,
 }
 
 /// What to do now.
@@ -76,12 +81,18 @@ pub struct Incoming {
     /// How long an open delta must stand still until its writer is taken for gone.
     patience: u64,
     waiting: BTreeMap<OsString, Waiting>,
+    /// How many of them were first seen when: there may be a hundred thousand, and the oldest is
+    /// asked for at every turn.
+    seen: BTreeMap<u64, usize>,
+    /// Counts scans.
+    round: u64,
 }
 
 impl Incoming {
     /// Nothing seen yet. `settle` and `poll` as configured, in milliseconds.
     pub fn new(settle: u64, poll: u64) -> Incoming {
-        Incoming { settle, patience: settle.max(poll), waiting: BTreeMap::new() }
+        let (waiting, seen) = (BTreeMap::new(), BTreeMap::new());
+        Incoming { settle, patience: settle.max(poll), waiting, seen, round: 0 }
     }
 
     /// Other times, from a new configuration.
@@ -91,14 +102,44 @@ impl Incoming {
 
     /// When the oldest of those waiting was first seen, milliseconds since 1970.
     pub fn oldest_seen(&self) -> Option<u64> {
-        self.waiting.values().map(|w| w.seen).min()
+        self.seen.first_key_value().map(|(seen, _)| *seen)
+    }
+
+    /// When this one was first seen.
+    pub fn seen(&self, name: &OsStr) -> Option<u64> {
+        self.waiting.get(name).map(|w| w.seen)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     fn see(&mut self, name: OsString, wall: u64, state: State) {
-        self.waiting
-            .entry(name)
-            .and_modify(|w| w.state = state.clone())
-            .or_insert(Waiting { seen: wall, state });
+        let round = self.round;
+        match self.waiting.get_mut(&name) {
+            Some(waiting) => (waiting.state, waiting.round) = (state, round),
+            None => {
+                self.waiting.insert(name, Waiting { seen: wall, state, round });
+                *self.seen.entry(wall).or_default() += 1;
+            }
+        }
+    }
+
+    /// It has been claimed, or is gone, or cannot be a delta: it is not waited for any more.
+    pub fn forget(&mut self, name: &OsStr) {
+        let Some(Waiting { seen, .. }) = self.waiting.remove(name) else { return };
+        if let Some(count) = self.seen.get_mut(&seen) {
+            *count -= 1;
+            if *count == 0 {
+                self.seen.remove(&seen);
+            }
+        }
     }
 
     /// Takes in one event. Answers whether the folder must be scanned.
@@ -109,12 +150,15 @@ impl Incoming {
             Arrival::Touched(name) if is_delta(&name) => {
                 self.see(name, wall, State::New { made: true })
             }
-            Arrival::Gone(name) => drop(self.waiting.remove(&name)),
+            Arrival::Gone(name) => self.forget(&name),
             Arrival::Renamed(_) | Arrival::Written(_) | Arrival::Touched(_) => {}
             Arrival::Overflow => {
-                // Anything may have happened to any of them.
+                // Anything may have happened to any of them. Those that must stand still are looked
+                // at anyway, and go on: else nothing would ever be ready while events are lost.
                 for waiting in self.waiting.values_mut() {
-                    waiting.state = State::New { made: false };
+                    if !matches!(waiting.state, State::Still { .. }) {
+                        waiting.state = State::New { made: false };
+                    }
                 }
                 return true;
             }
@@ -123,28 +167,35 @@ impl Incoming {
         false
     }
 
-    /// Takes in a whole listing: names that are not in it are gone, new ones are noted.
-    pub fn scan(&mut self, names: Vec<OsString>, wall: u64) {
-        let mut before = std::mem::take(&mut self.waiting);
-        for name in names.into_iter().filter(|n| is_delta(n)) {
-            let waiting = before
-                .remove(&name)
-                .unwrap_or(Waiting { seen: wall, state: State::New { made: false } });
-            self.waiting.insert(name, waiting);
-        }
+    /// A listing of the folder begins. It may take its time, and events may come in between.
+    pub fn scan_begins(&mut self) {
+        self.round += 1;
     }
 
-    /// Those that have not been looked at yet. Looking at all of them at once lets all their times
-    /// run: a backlog settles together, not one after the other.
-    pub fn new_ones(&self) -> Vec<OsString> {
-        let is_new = |w: &Waiting| matches!(w.state, State::New { .. });
-        self.waiting.iter().filter(|(_, w)| is_new(w)).map(|(name, _)| name.clone()).collect()
+    /// A name of the listing. Answers whether its file must be looked at now, by
+    /// [`Incoming::found`]: the times of all that are found begin together, so a backlog settles
+    /// together, not one after the other.
+    pub fn listed(&mut self, name: &OsStr, wall: u64) -> bool {
+        match self.waiting.get_mut(name) {
+            Some(waiting) => waiting.round = self.round,
+            None if is_delta(name) => self.see(name.into(), wall, State::New { made: false }),
+            None => return false,
+        }
+        matches!(self.waiting.get(name), Some(Waiting { state: State::New { .. }, .. }))
+    }
+
+    /// The listing is whole: what was not in it, and not heard of since it began, is gone.
+    pub fn scan_ends(&mut self) {
+        let round = self.round;
+        let gone = self.waiting.iter().filter(|(_, w)| w.round != round);
+        let gone: Vec<OsString> = gone.map(|(name, _)| name.clone()).collect();
+        gone.iter().for_each(|name| self.forget(name));
     }
 
     /// Takes in what one of them looks like now; `None`: it is gone, or no ordinary file.
     pub fn found(&mut self, name: &OsStr, entry: Option<Entry>, now: u64) {
         let Some(entry) = entry else {
-            self.waiting.remove(name);
+            self.forget(name);
             return;
         };
         let Some(waiting) = self.waiting.get_mut(name) else { return };
@@ -176,9 +227,9 @@ impl Incoming {
         }
     }
 
-    /// It has been claimed, or cannot be: it is not waited for any more.
-    pub fn forget(&mut self, name: &OsStr) -> Option<u64> {
-        self.waiting.remove(name).map(|w| w.seen)
+    /// The name that comes first.
+    pub fn first(&self) -> Option<&OsStr> {
+        self.waiting.first_key_value().map(|(name, _)| name.as_os_str())
     }
 }
 
@@ -186,7 +237,7 @@ impl Incoming {
 mod tests {
     use super::*;
 
-    const ENTRY: Entry = Entry { size: 5, modified: 1, links: 1 };
+    const ENTRY: Entry = Entry { size: 5, modified: 1, links: 1, inode: 1 };
 
     fn name(name: &str) -> OsString {
         name.into()
@@ -194,6 +245,15 @@ mod tests {
 
     fn incoming() -> Incoming {
         Incoming::new(2_000, 30_000)
+    }
+
+    /// A whole listing; which of them must be looked at.
+    fn scan(incoming: &mut Incoming, names: &[&str], wall: u64) -> Vec<OsString> {
+        incoming.scan_begins();
+        let new: Vec<OsString> =
+            names.iter().map(|n| name(n)).filter(|name| incoming.listed(name, wall)).collect();
+        incoming.scan_ends();
+        new
     }
 
     #[test]
@@ -220,7 +280,7 @@ mod tests {
     #[test]
     fn a_delta_found_by_a_scan_must_stand_still() {
         let mut incoming = incoming();
-        incoming.scan(vec![name("a.jsonl"), name(".a.jsonl"), name("a.tmp")], 0);
+        assert_eq!(scan(&mut incoming, &["a.jsonl", ".a.jsonl", "a.tmp"], 0), ["a.jsonl"]);
         assert_eq!(incoming.next(0), Next::Look(name("a.jsonl")));
         incoming.found(OsStr::new("a.jsonl"), Some(ENTRY), 0);
         assert_eq!(incoming.next(0), Next::Wait(2_000));
@@ -234,9 +294,10 @@ mod tests {
     #[test]
     fn a_backlog_settles_together() {
         let mut incoming = incoming();
-        incoming.scan(vec![name("a.jsonl"), name("b.jsonl")], 0);
-        assert_eq!(incoming.new_ones(), ["a.jsonl", "b.jsonl"]);
-        incoming.new_ones().iter().for_each(|name| incoming.found(name, Some(ENTRY), 0));
+        let new = scan(&mut incoming, &["a.jsonl", "b.jsonl"], 0);
+        assert_eq!(new, ["a.jsonl", "b.jsonl"]);
+        new.iter().for_each(|name| incoming.found(name, Some(ENTRY), 0));
+        assert!(scan(&mut incoming, &["a.jsonl", "b.jsonl"], 0).is_empty(), "they are known");
         for name in [name("a.jsonl"), name("b.jsonl")] {
             incoming.found(&name, Some(ENTRY), 2_000);
             assert_eq!(incoming.next(2_000), Next::Claim(name.clone()));
@@ -258,12 +319,69 @@ mod tests {
         incoming.arrival(Arrival::Renamed(name("b.jsonl")), 0, 7);
         incoming.arrival(Arrival::Written(name("a.jsonl")), 0, 8);
         assert_eq!(incoming.next(0), Next::Wait(2_000));
-        assert_eq!(incoming.oldest_seen(), Some(7));
+        assert_eq!((incoming.oldest_seen(), incoming.seen("a.jsonl".as_ref())), (Some(7), Some(8)));
+        assert_eq!(incoming.first(), Some("a.jsonl".as_ref()));
         assert_eq!(incoming.next(2_000), Next::Claim(name("a.jsonl")));
         incoming.forget(OsStr::new("a.jsonl"));
         assert_eq!(incoming.next(2_000), Next::Claim(name("b.jsonl")));
         incoming.arrival(Arrival::Gone(name("b.jsonl")), 0, 0);
-        assert_eq!(incoming.next(2_000), Next::Nothing);
+        assert_eq!((incoming.next(2_000), incoming.oldest_seen()), (Next::Nothing, None));
+    }
+
+    #[test]
+    fn what_comes_while_a_scan_is_under_way_is_not_taken_for_gone() {
+        let mut incoming = incoming();
+        scan(&mut incoming, &["a.jsonl", "b.jsonl"], 0);
+        incoming.scan_begins();
+        incoming.listed(OsStr::new("b.jsonl"), 0);
+        incoming.arrival(Arrival::Renamed(name("c.jsonl")), 0, 0);
+        incoming.scan_ends();
+        assert_eq!((incoming.len(), incoming.seen("a.jsonl".as_ref())), (2, None));
+        incoming.scan_begins();
+        incoming.listed(OsStr::new("b.jsonl"), 0);
+        incoming.arrival(Arrival::Renamed(name("c.jsonl")), 0, 0); // again, where it was passed by
+        incoming.scan_ends();
+        assert_eq!(incoming.len(), 2);
+        // Something was missed: all of them are looked at once more, and none is gone for that.
+        assert!(incoming.arrival(Arrival::Overflow, 0, 0));
+        assert_eq!(scan(&mut incoming, &["b.jsonl", "c.jsonl"], 0), ["b.jsonl", "c.jsonl"]);
+    }
+
+    #[test]
+    fn while_events_are_lost_again_and_again_what_stands_still_is_claimed_all_the_same() {
+        let mut incoming = incoming();
+        incoming.arrival(Arrival::Renamed(name("a.jsonl")), 0, 0);
+        for now in (0..2_000).step_by(500) {
+            incoming.arrival(Arrival::Overflow, now, 0);
+            for name in scan(&mut incoming, &["a.jsonl"], 0) {
+                incoming.found(&name, Some(ENTRY), now);
+            }
+            assert_eq!(incoming.next(now), Next::Wait(2_000));
+        }
+        incoming.arrival(Arrival::Overflow, 2_000, 0);
+        assert_eq!(incoming.next(2_000), Next::Look(name("a.jsonl")));
+        incoming.found(OsStr::new("a.jsonl"), Some(ENTRY), 2_000);
+        assert_eq!(incoming.next(2_000), Next::Claim(name("a.jsonl")));
+    }
+
+    #[test]
+    fn the_oldest_is_known_whoever_comes_and_goes() {
+        let mut incoming = incoming();
+        for (at, letter) in [(5, "c"), (7, "a"), (7, "b"), (9, "d")] {
+            incoming.arrival(Arrival::Renamed(name(&format!("{letter}.jsonl"))), 0, at);
+            incoming.arrival(Arrival::Renamed(name(&format!("{letter}.jsonl"))), 0, at + 50);
+        }
+        let oldest = |incoming: &Incoming| incoming.oldest_seen();
+        assert_eq!((oldest(&incoming), incoming.len()), (Some(5), 4));
+        incoming.forget(OsStr::new("c.jsonl"));
+        incoming.forget(OsStr::new("c.jsonl"));
+        assert_eq!(oldest(&incoming), Some(7));
+        incoming.found(OsStr::new("a.jsonl"), None, 0);
+        assert_eq!(oldest(&incoming), Some(7));
+        scan(&mut incoming, &["d.jsonl", "e.jsonl"], 8);
+        assert_eq!(oldest(&incoming), Some(8));
+        scan(&mut incoming, &[], 10);
+        assert_eq!((oldest(&incoming), incoming.is_empty()), (None, true));
     }
 
     #[test]
@@ -271,7 +389,7 @@ mod tests {
         let mut incoming = incoming();
         incoming.arrival(Arrival::Renamed(name("a.jsonl")), 0, 0);
         incoming.arrival(Arrival::Renamed(name("b.jsonl")), 0, 0);
-        incoming.scan(vec![name("b.jsonl")], 0);
+        scan(&mut incoming, &["b.jsonl"], 0);
         assert_eq!(incoming.next(0), Next::Claim(name("b.jsonl")));
         incoming.found(OsStr::new("b.jsonl"), None, 0);
         assert_eq!(incoming.next(0), Next::Nothing);

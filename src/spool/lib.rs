@@ -4,25 +4,37 @@
 //! `done/` or `failed/`, so it is always in exactly one place, whatever dies at whatever moment.
 //! This crate opens no delta to read it and parses no line; the parent stands on it.
 
+mod beyond;
 mod checkpoint;
 mod claim;
+mod history;
 mod incoming;
+mod late;
+mod left;
 mod lock;
 mod names;
+mod progress;
 mod prune;
 mod record;
+mod runs;
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use beyond::Beyond;
 pub use checkpoint::{Checkpoint, Identity};
-pub use claim::{Claim, Division, Settled};
+pub use claim::{Begin, Claim, Division, Kind, Settled};
+pub use history::{Fate, Past};
 pub use incoming::{Entry, Incoming, Next};
+pub use late::{End, Late, News, What};
+pub use left::{Left, Wanted, nothing_left, nothing_to_cancel, some_undone, unknown_progress};
 pub use lock::{Held, SpoolLock};
-pub use names::is_delta;
+pub use names::{check_name, is_delta, of_word, rejected_of, to_word};
+pub use progress::{Progress, Standing};
 pub use prune::{Keep, prune};
+pub use runs::Run;
 
 /// The spool directory and where things lie in it. Cheap to clone; opens nothing by itself.
 #[derive(Debug, Clone)]
@@ -60,6 +72,11 @@ impl Spool {
         Spool { links: true, ..self }
     }
 
+    /// Whether it is such.
+    pub fn follows_links(&self) -> bool {
+        self.links
+    }
+
     /// Makes the folders that are missing; each must be a folder on the same file system.
     pub fn prepare(&self) -> Result<(), SpoolError> {
         let at = |path: &Path, message: String| SpoolError { path: path.into(), message };
@@ -93,22 +110,31 @@ impl Spool {
 
     /// Proves that deltas can move: a file of ours does, through all the folders. (Two mounts of
     /// one file system look the same until something is renamed between them.) The spool's lock
-    /// must be held.
+    /// must be held. A full disk proves nothing, and passes: the daemon waits for room and says so.
     pub fn prove(&self) -> Result<(), SpoolError> {
         let at = |path: &Path, message: String| SpoolError { path: path.into(), message };
         let folders = self.folders();
         let probe = |folder: &Path| folder.join(".probe");
-        std::fs::write(probe(&folders[0]), b"").map_err(|e| {
-            at(&folders[0], format!("cannot write into this folder: {}", remedy(&e)))
-        })?;
+        match std::fs::write(probe(&folders[0]), b"") {
+            Err(e) if is_full(&e) => return Ok(()),
+            Err(e) => {
+                let message = format!("cannot write into this folder: {}", remedy(&e));
+                return Err(at(&folders[0], message));
+            }
+            Ok(()) => {}
+        }
         for (from, to) in folders.iter().zip(&folders[1..]) {
-            std::fs::rename(probe(from), probe(to)).map_err(|e| {
+            if let Err(e) = std::fs::rename(probe(from), probe(to)) {
                 let _ = std::fs::remove_file(probe(from));
-                match e.kind() {
-                    io::ErrorKind::CrossesDevices => at(to, self.foreign()),
-                    _ => at(to, format!("cannot move a file into this folder: {}", remedy(&e))),
-                }
-            })?;
+                return match e.kind() {
+                    io::ErrorKind::CrossesDevices => Err(at(to, self.foreign())),
+                    _ if is_full(&e) => Ok(()),
+                    _ => {
+                        let words = format!("cannot move a file into this folder: {}", remedy(&e));
+                        Err(at(to, words))
+                    }
+                };
+            }
         }
         let last = &folders[folders.len() - 1];
         std::fs::remove_file(probe(last))
@@ -172,9 +198,24 @@ impl Spool {
         self.active().join(format!(".share-{claim}-{share}.intents"))
     }
 
+    /// The documents of a share of which nobody can be sure yet.
+    pub fn doubts(&self, claim: u64, share: u32) -> PathBuf {
+        self.active().join(format!(".share-{claim}-{share}.doubts"))
+    }
+
     /// The ids of a share, as far as they are compared with the other shares'.
     pub fn ids(&self, claim: u64, share: u32) -> PathBuf {
         self.active().join(format!(".share-{claim}-{share}.ids"))
+    }
+
+    /// How far an active delta was when it was given up: now, or before it was retried.
+    pub fn progress(&self, claim: u64) -> PathBuf {
+        self.active().join(format!(".progress-{claim}"))
+    }
+
+    /// The same of a delta in `failed/`.
+    pub(crate) fn kept_progress(&self, delta: &OsStr) -> PathBuf {
+        self.active().join(names::hidden(left::PROGRESS, delta))
     }
 
     /// The delta's rejects, once all shares are in.
@@ -182,10 +223,49 @@ impl Spool {
         self.rejected().join(names::rejected(delta))
     }
 
-    /// Opens an active delta for reading. Each reader must open it for itself: an inherited
+    /// Where what was claimed of a delta lies.
+    pub(crate) fn claimed_file(&self, kind: Kind, name: &OsStr) -> PathBuf {
+        match kind {
+            Kind::Delta | Kind::Rest => self.active().join(name),
+            Kind::Rejects => self.active().join(names::retrying(name)),
+        }
+    }
+
+    /// Opens what was claimed for reading. Each reader must open it for itself: an inherited
     /// descriptor would share its position.
-    pub fn open_delta(&self, name: &OsStr) -> io::Result<std::fs::File> {
-        sys::files::open_regular(&self.active().join(name), self.links)
+    pub fn open_claimed(&self, kind: Kind, name: &OsStr) -> io::Result<std::fs::File> {
+        sys::files::open_regular(&self.claimed_file(kind, name), self.links)
+    }
+
+    /// What is known of it without opening it, a file or not.
+    pub fn look_at_claimed(&self, kind: Kind, name: &OsStr) -> io::Result<std::fs::Metadata> {
+        let path = self.claimed_file(kind, name);
+        if self.links { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) }
+    }
+
+    /// Whether it can be told what has become of it: it is there, or it is not in a folder that can be
+    /// looked into.
+    pub fn can_look_at_claimed(&self, kind: Kind, name: &OsStr) -> bool {
+        match std::fs::symlink_metadata(self.claimed_file(kind, name)) {
+            Ok(_) => true,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                std::fs::metadata(self.active().join(".")).is_ok()
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Opens the delta of this name that was read before, wherever it is now.
+    pub fn open_former(&self, name: &OsStr) -> io::Result<std::fs::File> {
+        let folders = [self.done(), self.failed(), self.active()];
+        let mut last = io::ErrorKind::NotFound.into();
+        for folder in folders {
+            match sys::files::open_regular(&folder.join(name), self.links) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => last = e,
+                found => return found,
+            }
+        }
+        Err(last)
     }
 }
 
@@ -196,23 +276,49 @@ fn make(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// An error and what an operator does about it.
-fn remedy(e: &io::Error) -> String {
-    match e.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => {
-            format!("{e}: mount it writable, or set spool.dir to another place")
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("{e}: give it to the user that runs solr-updater")
-        }
-        io::ErrorKind::StorageFull => format!("{e}: make room"),
-        _ => e.to_string(),
-    }
+/// An error of the spool's file system, and what an operator does about it.
+pub fn remedy(e: &io::Error) -> String {
+    let remedy = match e.kind() {
+        io::ErrorKind::StorageFull => "make room there (df -h, df -i)",
+        io::ErrorKind::QuotaExceeded => "make room there, or raise the quota",
+        io::ErrorKind::FileTooLarge => "raise the limit of file sizes (ulimit -f, LimitFSIZE)",
+        io::ErrorKind::ReadOnlyFilesystem => "mount it writable, or set spool.dir to another place",
+        io::ErrorKind::PermissionDenied => "give it to the user that runs solr-updater",
+        io::ErrorKind::CrossesDevices => "the whole spool must be on one file system (and mount)",
+        _ if e.raw_os_error() == Some(sys::files::EIO) => "look after the disk (dmesg)",
+        _ => return e.to_string(),
+    };
+    format!("{e}: {remedy}")
+}
+
+/// Whether there is no room, for this user at least.
+pub fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_comes_with_what_to_do_about_it() {
+        for (errno, words) in [
+            (28, "make room there (df -h, df -i)"),
+            (122, "raise the quota"),
+            (30, "mount it writable"),
+            (13, "give it to the user"),
+            (1, "give it to the user"),
+            (5, "look after the disk"),
+            (27, "LimitFSIZE"),
+            (18, "must be on one file system"),
+        ] {
+            let error = io::Error::from_raw_os_error(errno);
+            let told = remedy(&error);
+            assert!(told.starts_with(&error.to_string()) && told.contains(words), "{told}");
+        }
+        let other = io::Error::from_raw_os_error(116);
+        assert_eq!(remedy(&other), other.to_string());
+    }
 
     #[test]
     fn missing_folders_are_made() {

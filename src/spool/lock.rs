@@ -1,8 +1,8 @@
 //! One daemon for one spool: an advisory lock that a dead parent's last child still holds.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use crate::Spool;
 
@@ -34,12 +34,17 @@ impl Spool {
             .open(path)?;
         match sys::files::Lock::take(file.try_clone()?) {
             Ok(lock) => {
-                let mut file = lock.file()?;
+                let file = lock.file()?;
                 let pid = sys::pid();
                 let start = sys::files::process_start(pid).unwrap_or(0);
-                file.set_len(0)?;
-                file.rewind()?;
-                writeln!(file, "{pid} {start}")?;
+                let who = format!("{pid} {start}\n");
+                // In its place, where there is room on a full disk too. Where there is none, it is
+                // locked all the same; only a second daemon is not told by whom.
+                match file.write_all_at(who.as_bytes(), 0) {
+                    Ok(()) => file.set_len(who.len() as u64)?,
+                    Err(e) if crate::is_full(&e) => {}
+                    Err(e) => return Err(e),
+                }
                 Ok(Ok(SpoolLock { _lock: lock }))
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

@@ -1,5 +1,6 @@
 //! Pruning `done/`: so many files, so old, so many bytes, whichever limit is met first.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -16,8 +17,13 @@ pub struct Keep {
 }
 
 /// Removes the oldest files of `folder` until what is left may stay. Answers how many went.
-/// `now`: seconds since 1970.
-pub fn prune(folder: &Path, keep: &Keep, now: u64) -> io::Result<u64> {
+/// `now`: seconds since 1970. What `is_needed` stays whatever its age, and does not count.
+pub fn prune(
+    folder: &Path,
+    keep: &Keep,
+    now: u64,
+    is_needed: impl Fn(&OsStr) -> io::Result<bool>,
+) -> io::Result<u64> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -25,18 +31,18 @@ pub fn prune(folder: &Path, keep: &Keep, now: u64) -> io::Result<u64> {
         let Ok(found) = std::fs::symlink_metadata(entry.path()) else { continue };
         if !found.is_dir() {
             // A rename sets the time of change, so this is when it was settled.
-            files.push((found.ctime(), found.ctime_nsec(), found.len(), entry.path()));
+            files.push((found.ctime(), found.ctime_nsec(), found.len(), entry.file_name()));
         }
     }
     files.sort_by(|a, b| b.cmp(a));
     let (mut kept, mut bytes, mut gone) = (0, 0, 0);
-    for (settled, _, size, path) in files {
+    for (settled, _, size, name) in files {
         let age = now.saturating_sub(settled.max(0) as u64);
         if kept < keep.files && bytes + size <= keep.bytes && age <= keep.age {
             kept += 1;
             bytes += size;
-        } else {
-            match std::fs::remove_file(path) {
+        } else if !is_needed(&name)? {
+            match std::fs::remove_file(folder.join(name)) {
                 Ok(()) => gone += 1,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
@@ -59,9 +65,12 @@ mod tests {
             std::fs::write(dir.path().join(format!("{n}.jsonl")), [b'x'; 100]).unwrap();
         }
         let now = sys::clock::wall_ms() / 1000;
-        assert_eq!(prune(dir.path(), &ALL, now).unwrap(), 0);
-        assert_eq!(prune(dir.path(), &Keep { files: 4, ..ALL }, now).unwrap(), 1);
-        assert_eq!(prune(dir.path(), &Keep { bytes: 399, ..ALL }, now).unwrap(), 1);
-        assert_eq!(prune(dir.path(), &Keep { age: 10, ..ALL }, now + 100).unwrap(), 3);
+        let all = |_: &OsStr| Ok(false);
+        assert_eq!(prune(dir.path(), &ALL, now, all).unwrap(), 0);
+        assert_eq!(prune(dir.path(), &Keep { files: 4, ..ALL }, now, all).unwrap(), 1);
+        assert_eq!(prune(dir.path(), &Keep { bytes: 399, ..ALL }, now, all).unwrap(), 1);
+        let first = |name: &OsStr| Ok(name == "2.jsonl");
+        assert_eq!(prune(dir.path(), &Keep { age: 10, ..ALL }, now + 100, first).unwrap(), 2);
+        assert!(dir.path().join("2.jsonl").exists(), "a line of it is nowhere else");
     }
 }

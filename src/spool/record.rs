@@ -4,8 +4,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+
+use crate::names;
 
 pub(crate) struct Record {
     text: String,
@@ -21,16 +22,9 @@ impl Record {
         self
     }
 
-    /// Any bytes; what is not plain ASCII stands as `%XX`.
+    /// Any bytes, as one word.
     pub(crate) fn name(mut self, key: &str, value: &OsStr) -> Record {
-        self.text += &format!("{key}=");
-        for byte in value.as_bytes() {
-            match byte {
-                b'!'..=b'~' if *byte != b'%' => self.text.push(char::from(*byte)),
-                _ => self.text += &format!("%{byte:02x}"),
-            }
-        }
-        self.text.push('\n');
+        self.text += &format!("{key}={}\n", names::to_word(value));
         self
     }
 
@@ -40,12 +34,17 @@ impl Record {
         let Record { mut text } = self;
         text += &format!("sum={:016x}\n", sum(text.as_bytes()));
         let beside = path.with_extension("tmp");
-        let mut file = File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        if durable {
-            file.sync_data()?;
-        }
-        std::fs::rename(&beside, path)
+        let write = || {
+            let mut file = File::create(&beside)?;
+            file.write_all(text.as_bytes())?;
+            if durable {
+                file.sync_data()?;
+            }
+            std::fs::rename(&beside, path)
+        };
+        write().inspect_err(|_| {
+            let _ = std::fs::remove_file(&beside); // a full disk needs what it takes
+        })
     }
 
     /// Reads one back; `None` if it is of another kind, torn, or no record at all.
@@ -58,6 +57,21 @@ impl Record {
         Ok((whole && ours).then_some(Record { text }))
     }
 
+    /// The record as one line, its newline included; [`Record::of_line`] reads it back.
+    pub(crate) fn into_line(self) -> String {
+        let text = self.text.trim_end().replace('\n', "\t");
+        format!("{text}\tsum={:016x}\n", sum(text.as_bytes()))
+    }
+
+    /// The record of a line without its newline; `None` if it is of another kind, or torn.
+    pub(crate) fn of_line(line: &str, kind: &str) -> Option<Record> {
+        let (text, found) = line.rsplit_once("\tsum=")?;
+        let whole = found == format!("{:016x}", sum(text.as_bytes()));
+        let text = text.replace('\t', "\n");
+        let ours = text.starts_with(&format!("solr-updater {kind} 1\n"));
+        (whole && ours).then_some(Record { text })
+    }
+
     fn value(&self, key: &str) -> Option<&str> {
         let line = self.text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='))?;
         Some(line)
@@ -68,19 +82,7 @@ impl Record {
     }
 
     pub(crate) fn get_name(&self, key: &str) -> Option<OsString> {
-        let mut bytes = Vec::new();
-        let mut rest = self.value(key)?.as_bytes();
-        while let Some((first, after)) = rest.split_first() {
-            rest = after;
-            if *first == b'%' {
-                let (hex, after) = rest.split_at_checked(2)?;
-                bytes.push(u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?);
-                rest = after;
-            } else {
-                bytes.push(*first);
-            }
-        }
-        Some(OsString::from_vec(bytes))
+        Some(names::of_word(self.value(key)?))
     }
 }
 
@@ -94,6 +96,16 @@ fn sum(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_record_that_cannot_be_saved_leaves_the_one_before_and_nothing_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.claim");
+        std::fs::create_dir(&path).unwrap(); // in the way of the rename
+        Record::new("claim").save(&path, true).unwrap_err();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_record_comes_back_as_it_was_and_torn_it_does_not() {

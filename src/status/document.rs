@@ -221,7 +221,8 @@ pub struct Incoming {
     pub files: u64,
     /// Their size on disk together, in bytes.
     pub bytes: u64,
-    /// Seconds since the oldest of them was first seen; `null` when none waits.
+    /// Seconds since the oldest of them, or of what else waits to be claimed (to be retried, or appended
+    /// after it was delivered), was first seen; `null` when nothing waits.
     pub oldest_age_s: Option<f64>,
 }
 

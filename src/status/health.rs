@@ -235,7 +235,8 @@ fn rejected(facts: &Document, limits: &Limits<u64>) -> Option<Reason> {
 }
 
 fn holding(facts: &Document) -> Option<Reason> {
-    let message = "holding: a delta failed, and on_failed = \"stop\"; none is taken until a reload";
+    let message = "holding: a delta failed, and on_failed = \"stop\"; none is taken until that one is \
+                   seen to, by `solr-updater retry` or `solr-updater drop`, or a reload";
     (facts.state == State::Holding).then(|| Reason::new(code::HOLDING, Warning, message))
 }
 

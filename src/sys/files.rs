@@ -9,6 +9,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+/// The device does not work (errno(3)); std has no kind for it.
+pub const EIO: i32 = libc::EIO;
+/// A name is longer than a file system has them (errno(3)).
+pub const ENAMETOOLONG: i32 = libc::ENAMETOOLONG;
+
 /// Renames `from` to `to`; an error of kind `AlreadyExists` where `to` is there.
 pub fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
     match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {

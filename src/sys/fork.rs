@@ -251,6 +251,8 @@ pub fn role(body: impl FnOnce() -> i32) -> ! {
 
 /// Ends the process at once, without handlers and destructors.
 fn exit(code: i32) -> ! {
+    #[cfg(coverage_of_children)]
+    crate::coverage::write();
     // SAFETY: _exit(2) may be called at any time.
     unsafe { libc::_exit(code) }
 }

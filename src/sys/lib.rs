@@ -6,6 +6,8 @@
 
 mod bell;
 pub mod clock;
+#[cfg(coverage_of_children)]
+mod coverage;
 pub mod files;
 mod fork;
 pub mod limits;

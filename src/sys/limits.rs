@@ -3,6 +3,7 @@
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use std::io;
 
 /// Raises the soft limit of open files to the hard one, and answers the limit that then holds.
@@ -18,6 +19,14 @@ pub fn raise_open_files() -> u64 {
         true => hard,
         false => soft,
     }
+}
+
+/// Sees to it that a file over the limit of file sizes is an error (EFBIG), as any other full disk,
+/// and not the end of the process that writes (SIGXFSZ, setrlimit(2)). Children inherit it.
+pub fn survive_large_files() -> io::Result<()> {
+    // SAFETY: no handler is installed, so no code runs in a signal's context.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
+    Ok(())
 }
 
 /// Whether an error says that this process, or the whole machine, has no descriptor left.

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::{Interest, poll};
 
@@ -34,6 +34,8 @@ enum Way {
 pub struct Sink {
     way: Way,
     dropped: &'static AtomicU64,
+    /// A full disk has taken the beginning of a line: the next one must not go on there.
+    torn: AtomicBool,
 }
 
 /// Counts for all sinks of a process that name no counter of their own.
@@ -55,7 +57,7 @@ impl Sink {
         } else {
             Way::Plain(file)
         };
-        Ok(Sink { way, dropped: &DROPPED })
+        Ok(Sink { way, dropped: &DROPPED, torn: AtomicBool::new(false) })
     }
 
     /// A file, appended to.
@@ -66,7 +68,8 @@ impl Sink {
             .mode(0o640)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)?;
-        Ok(Sink { way: Way::Plain(file), dropped: &DROPPED })
+        let (way, torn) = (Way::Plain(file), AtomicBool::new(false));
+        Ok(Sink { way, dropped: &DROPPED, torn })
     }
 
     /// The same sink, counting what it drops there: on a shared page, for all processes together.
@@ -81,15 +84,31 @@ impl Sink {
 
     /// Writes one line, whole or not at all. A line too long is cut.
     pub fn line(&self, line: &[u8]) {
-        let mut cut = Vec::new();
-        let line = if line.len() > LINE {
-            cut.extend_from_slice(&line[..LINE - 4]);
-            cut.extend_from_slice("…\n".as_bytes());
-            &cut[..]
+        let mut changed = Vec::new();
+        if self.torn.load(Ordering::Relaxed) {
+            changed.push(b'\n');
+        }
+        let cut = line.len() > LINE - changed.len();
+        let line = if cut || !changed.is_empty() {
+            changed.extend_from_slice(if cut { &line[..LINE - 5] } else { line });
+            changed.extend_from_slice(if cut { "…\n".as_bytes() } else { b"" });
+            &changed[..]
         } else {
             line
         };
-        let written = match &self.way {
+        match self.write(line) {
+            Ok(n) if n == line.len() => self.torn.store(false, Ordering::Relaxed),
+            written => {
+                if written.is_ok_and(|n| n > 0) {
+                    self.torn.store(true, Ordering::Relaxed);
+                }
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn write(&self, line: &[u8]) -> io::Result<usize> {
+        match &self.way {
             Way::NonBlocking(file) | Way::Plain(file) => { file }.write(line),
             Way::Socket(fd) => {
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
@@ -101,9 +120,6 @@ impl Sink {
                     _ => Err(Errno::EAGAIN.into()),
                 }
             }
-        };
-        if !matches!(written, Ok(n) if n == line.len()) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

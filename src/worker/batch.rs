@@ -9,7 +9,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::convert::{Body, Converted};
+use crate::age::Late;
+use crate::convert::{Body, Converted, Repeat};
 use crate::guard::Guard;
 use crate::intents::Intents;
 
@@ -18,6 +19,8 @@ const ROOM: usize = 256 << 10;
 
 /// How an add begins.
 const ADD: &[u8] = br#""add":{"doc":"#;
+/// How a delete begins.
+const DELETE: &[u8] = br#""delete":"#;
 
 /// What a command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(crate) enum Outcome {
     Open,
     /// Solr has it.
     Confirmed,
+    /// Solr has something newer.
+    Superseded,
     /// Solr will never have it.
     Rejected {
         /// The answer's HTTP status.
@@ -60,6 +65,8 @@ pub(crate) struct Entry {
     pub(crate) doubtful: bool,
     /// The version in its receipt; of a delete below zero; 0: nobody said.
     pub(crate) version: i64,
+    /// If it is rejected, the highest version in any receipt by then; else 0.
+    pub(crate) as_of: u64,
     /// How often Solr failed at it alone while others passed, and how many had passed by then.
     pub(crate) failures: u32,
     pub(crate) failed_at: u64,
@@ -201,6 +208,7 @@ impl Batch {
             outcome: Outcome::Open,
             doubtful: false,
             version: 0,
+            as_of: 0,
             failures: 0,
             failed_at: 0,
             id,
@@ -209,6 +217,17 @@ impl Batch {
             original,
         });
         true
+    }
+
+    /// The command that was added last is delivered late: not over what is newer.
+    pub(crate) fn come_late(&mut self, late: Late) {
+        let once = self.guards.len() == self.entries.len();
+        if !once {
+            self.guards.push(Guard::new(Repeat::Harmless));
+        }
+        if let Some(guard) = self.guards.last_mut() {
+            guard.late = Some(Late { once, ..late });
+        }
     }
 
     fn write_command(&mut self, original: &[u8], converted: &Converted<'_>) -> Source {
@@ -229,7 +248,7 @@ impl Batch {
                 Source::Body(Span::of(begin..self.body.len() - 1))
             }
             Converted::Doc { body: Body::Made(made), .. } => aside(&mut self.body, ADD, made, b"}"),
-            Converted::Delete { body, .. } => aside(&mut self.body, br#""delete":"#, body, b""),
+            Converted::Delete { body, .. } => aside(&mut self.body, DELETE, body, b""),
             Converted::Nothing | Converted::Reject { .. } => unreachable!("they are no command"),
         }
     }
@@ -255,12 +274,6 @@ impl Batch {
             Source::Body(span) => &self.body[span.range()],
             Source::Aside(span) => &self.aside[span.range()],
         }
-    }
-
-    /// The document of an add, as it is sent.
-    pub(crate) fn document(&self, entry: usize) -> &[u8] {
-        let command = &self.body[self.entries[entry].command.range()];
-        command.strip_prefix(ADD).and_then(|doc| doc.strip_suffix(b"}")).unwrap_or(command)
     }
 
     /// How many commands are not settled.
@@ -304,22 +317,24 @@ impl Batch {
         buffer.push(b'}');
     }
 
-    /// The same, where each document goes out with the version that it is for.
+    /// The same, where each command goes out with the version that it is for.
     fn write_guarded(&self, part: Range<usize>, buffer: &mut Vec<u8>) {
         buffer.push(b'{');
         for n in part {
             if buffer.len() > 1 {
                 buffer.push(b',');
             }
-            buffer.extend_from_slice(ADD);
-            let doc = self.document(n);
-            let inside = memchr::memchr(b'{', doc).map_or(0, |at| at + 1);
-            buffer.extend_from_slice(&doc[..inside]);
+            let command = &self.body[self.entries[n].command.range()];
+            let before = match self.entries[n].kind {
+                Kind::Add => ADD.len(),
+                Kind::Delete => DELETE.len(),
+            };
+            let inside = memchr::memchr(b'{', &command[before..]).map_or(0, |at| before + at + 1);
+            buffer.extend_from_slice(&command[..inside]);
             if let Some(version) = self.guards[n].to_send() {
                 buffer.extend_from_slice(format!("\"_version_\":{version},").as_bytes());
             }
-            buffer.extend_from_slice(&doc[inside..]);
-            buffer.push(b'}');
+            buffer.extend_from_slice(&command[inside..]);
         }
         buffer.push(b'}');
     }
@@ -392,8 +407,6 @@ pub(crate) mod tests {
         assert_eq!(batch.opened, 17);
         assert_eq!([batch.id(0), batch.id(1), batch.id(2)], ["a", "b", "c"]);
         assert_eq!(batch.original(0), br#" {"id":"a"}"#);
-        assert_eq!(batch.document(0), br#" {"id":"a"}"#);
-        assert_eq!(batch.document(2), br#"{"id":"c"}"#);
         assert_eq!(batch.original(1), original);
         assert_eq!(batch.original(2), br#"{"sku":"c"}"#);
         assert_eq!(batch.entries[1].kind, Kind::Delete);
@@ -406,7 +419,7 @@ pub(crate) mod tests {
             assert!(batch.push((0, 0), line.as_bytes(), &doc_that("a", repeat), 0));
         };
         push(&mut batch, r#" {"id":"a","n":{"inc":1}}"#, Repeat::Counts);
-        push(&mut batch, r#"{"_version_":7,"id":"b"}"#, Repeat::Versioned);
+        push(&mut batch, r#"{"_version_":7,"id":"b"}"#, Repeat::Versioned(7));
         push(&mut batch, r#"{"id":"c","n":{"inc":1}}"#, Repeat::Counts);
         assert!(batch.is_guarded());
         (batch.guards[0].version, batch.guards[1].version) = (Some(-1), Some(9));

@@ -39,10 +39,10 @@ pub(crate) enum Converted<'a> {
 pub(crate) enum Repeat {
     /// Nothing: the same document would be there.
     Harmless,
-    /// It counts (`inc`) or appends (`add`), so it would do that twice.
+    /// It counts (`inc`), appends (`add`) or takes one of several (`remove`), so it would do that twice.
     Counts,
-    /// It names the `_version_` that it is for, and would find another.
-    Versioned,
+    /// It names the `_version_` that it is for (0: nobody knows which), and would find another.
+    Versioned(i64),
 }
 
 /// A document's JSON.
@@ -121,6 +121,7 @@ impl Converter {
                     read_id(id.ok_or_else(|| format!("no member {}", self.unique_key))?)
                         .map_err(|why| format!("{} {why}", self.unique_key))
                 });
+                let repeat = repeat(&members).map_err(refuse)?;
                 // What stands there twice, or is no plain value, Solr alone can make sense of.
                 let value = |n: usize| match members.named[n] {
                     (1, Some(value)) => plain(value),
@@ -131,25 +132,37 @@ impl Converter {
                     body: Body::Line,
                     field: value(4),
                     root: value(2).filter(|_| !is_number(members.named[2].1)),
-                    repeat: repeat(&members),
+                    repeat,
                 })
             }
         }
     }
 }
 
-/// What a document's members say of a second time.
-fn repeat(members: &Members<'_>) -> Repeat {
-    let named = |name: &&RawValue| {
-        json::members(name.get(), &["inc", "add"])
-            .is_ok_and(|operation| operation.named.iter().any(|(count, _)| *count > 0))
+/// What a document's members say of a second time; or why nobody could tell one from two.
+fn repeat(members: &Members<'_>) -> Result<Repeat, String> {
+    let once_only = |value: &RawValue| {
+        value.get().starts_with('{')
+            && json::members(value.get(), &["inc", "add", "remove"])
+                .is_ok_and(|operation| operation.named.iter().any(|(count, _)| *count > 0))
     };
-    let counts = || members.objects.iter().any(named);
-    match members.named[3].1 {
-        // (Two versions in one document Solr cannot read.)
-        Some(version) if version.get() != "0" || counts() => Repeat::Versioned,
-        None if counts() => Repeat::Counts,
-        _ => Repeat::Harmless,
+    // Whatever a field is called.
+    let named = members.named.iter().filter_map(|(_, value)| *value);
+    let counts = members.objects.iter().copied().chain(named).any(once_only);
+    let Some(version) = members.named[3].1 else {
+        return Ok(if counts { Repeat::Counts } else { Repeat::Harmless });
+    };
+    // (Two versions in one document Solr cannot read.)
+    match (version.get().trim_matches('"').parse::<i64>(), counts) {
+        // Any document will do, or any that is there: also what it has made itself.
+        (Ok(0 | 1), false) => Ok(Repeat::Harmless),
+        (Ok(version), _) if !matches!(version, 0 | 1) => Ok(Repeat::Versioned(version)),
+        (_, false) => Ok(Repeat::Versioned(0)),
+        (_, true) => Err(format!(
+            "_version_ is {} beside inc, add or remove, which a second try could carry out twice: \
+             give the document's version, or none",
+            excerpt(version.get())
+        )),
     }
 }
 
@@ -216,8 +229,13 @@ fn read_id(value: &RawValue) -> Result<Cow<'_, str>, String> {
     }
 }
 
+/// The beginning of a value.
 fn excerpt(raw: &str) -> &str {
-    raw.get(..40).unwrap_or(raw) // a number is ASCII
+    let mut end = raw.len().min(40);
+    while !raw.is_char_boundary(end) {
+        end -= 1;
+    }
+    &raw[..end]
 }
 
 /// `{"delete":{"id":"x"}}`, perhaps with `_route_`. Nothing else is taken: Solr would also carry
@@ -295,11 +313,18 @@ mod tests {
             (r#"{"id":"a","n":{"inc":1}}"#, Counts),
             (r#"{"id":"a","x":{"set":1},"n":{ "\u0069nc" : 1}}"#, Counts),
             (r#"{"id":"a","tags":{"add":["x"]}}"#, Counts),
-            (r#"{"id":"a","_version_":5}"#, Versioned),
-            (r#"{"id":"a","_version_":-1,"n":{"inc":1}}"#, Versioned),
+            (r#"{"id":"a","tags":{"remove":"x"}}"#, Counts),
+            (r#"{"id":"a","delete":{"inc":1},"_root_":"a"}"#, Counts),
+            (r#"{"id":"a","_version_":5}"#, Versioned(5)),
+            (r#"{"id":"a","_version_":"5"}"#, Versioned(5)),
+            (r#"{"id":"a","_version_":5.0}"#, Versioned(0)),
+            (r#"{"id":"a","_version_":-1,"n":{"inc":1}}"#, Versioned(-1)),
             (r#"{"id":"a","_version_":0}"#, Harmless),
-            (r#"{"id":"a","_version_":0,"n":{"inc":1}}"#, Versioned),
-            (r#"{"id":"a","n":{"set":1},"m":{"add-distinct":"x"},"o":{"remove":"x"}}"#, Harmless),
+            (r#"{"id":"a","_version_":1}"#, Harmless),
+            (
+                r#"{"id":"a","n":{"set":1},"m":{"add-distinct":"x"},"o":{"removeregex":"x"}}"#,
+                Harmless,
+            ),
             (r#"{"id":"a","n":"{\"inc\":1}","inc":1,"add":"x"}"#, Harmless),
             (r#"{"id":"a","n":[{"id":"b","inc":1}]}"#, Harmless),
         ] {
@@ -307,6 +332,17 @@ mod tests {
                 Converted::Doc { repeat, .. } => assert_eq!(repeat, expected, "{line}"),
                 other => panic!("{line}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_counts_for_any_version_is_refused() {
+        for version in ["0", "1", "\"1\"", "1.0", "-0", "null", "\"x\""] {
+            let line = format!(r#"{{"id":"a","n":{{"inc":1}},"_version_":{version}}}"#);
+            let (stage, reason) = refused(&line);
+            assert_eq!(stage, Stage::Convert);
+            let begin = format!("_version_ is {version} beside inc, add or remove, ");
+            assert!(reason.starts_with(&begin), "{reason}");
         }
     }
 

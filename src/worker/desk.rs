@@ -10,12 +10,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use orders::{Message, Order, Report};
-use scoreboard::WorkerState;
+use scoreboard::{Held, WorkerState};
 use slog::{error, info, warn};
 use sys::socket::{Received, Sent, receive_message, send_message};
 use sys::{Interest, Signals, poll};
 
-use crate::finish::{Finish, FinishTurn};
+use crate::finish::{Finish, FinishTurn, prune};
 use crate::hold::Hold;
 use crate::post::Answer;
 use crate::posts::Posts;
@@ -26,6 +26,10 @@ const BEAT: Duration = Duration::from_secs(1);
 /// So long, and at most half of `stop_timeout`, a leaving worker waits for answers to requests that
 /// are under way. What is not answered by then will be sent again, by another one.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// While the disk is full `done/` is pruned so often, in milliseconds.
+const PRUNE: u64 = 5_000;
+/// Why a share is not delivered that was abandoned.
+const REASON: &str = "the delta is given up";
 
 /// The loop and what it looks after.
 pub(crate) struct Desk {
@@ -38,12 +42,16 @@ pub(crate) struct Desk {
     waiting: VecDeque<Order>,
     /// What the parent has had no room for.
     reports: VecDeque<Report>,
+    /// The last claim that was given up while it was here, or about to come.
+    abandoned: Option<u64>,
+    /// While the disk is full: not before.
+    next_prune: u64,
 }
 
 enum Work {
     Nothing,
     /// A share that the machine does not let us open yet.
-    Opening(orders::Share, Hold),
+    Opening(Box<orders::Share>, Hold),
     Share(Box<Share>),
     Finish(Box<Finish>),
 }
@@ -70,7 +78,9 @@ enum Next {
 impl Desk {
     pub(crate) fn new(shop: Shop, pipe: OwnedFd, signals: Signals, posts: Posts) -> Desk {
         let (work, waiting) = (Work::Nothing, VecDeque::new());
-        Desk { shop, pipe, signals, posts, work, waiting, reports: VecDeque::from([Report::Ready]) }
+        let (reports, abandoned) = (VecDeque::from([Report::Ready]), None);
+        let next_prune = 0;
+        Desk { shop, pipe, signals, posts, work, waiting, reports, abandoned, next_prune }
     }
 
     /// The worker's life, and its exit code.
@@ -85,6 +95,8 @@ impl Desk {
                 break why;
             }
             self.shop.cell.set_state(self.state());
+            self.shop.cell.set_held(self.held());
+            self.make_room();
             self.wait(next);
         };
         self.leave(why)
@@ -109,9 +121,9 @@ impl Desk {
     }
 
     /// A delta is given up: the open share of it, and those that wait. What has been reported
-    /// already stays so.
+    /// already stays so. One that is being finished is delivered, unless it grows and grows.
     fn abandon(&mut self, claim: u64) {
-        const REASON: &str = "the delta is given up";
+        self.abandoned = Some(claim);
         for order in std::mem::take(&mut self.waiting) {
             match order {
                 Order::Deal(share) if share.claim == claim => {
@@ -159,7 +171,7 @@ impl Desk {
                 Some(left) => return Next::After(left),
                 None => {
                     let share = share.clone();
-                    self.open(share, now);
+                    self.open(*share, now);
                 }
             },
             Work::Share(share) => match share.turn(&self.shop, &mut self.posts, now) {
@@ -175,16 +187,26 @@ impl Desk {
                     self.end_with(report);
                 }
             },
+            Work::Finish(finish)
+                if finish.is_growing() && self.abandoned == Some(finish.claim()) =>
+            {
+                let (claim, reason) = (finish.claim(), REASON.into());
+                self.end_with(Report::Spoiled { claim, reason });
+            }
             Work::Finish(finish) => match finish.turn(&self.shop, &mut self.posts, now) {
                 FinishTurn::Again => {}
                 FinishTurn::Wait(time) => return Next::After(time),
-                FinishTurn::Done(sums) => {
+                FinishTurn::Done { sums, origin } => {
                     let claim = finish.claim();
-                    self.end_with(Report::Finished { claim, sums });
+                    self.end_with(Report::Finished { claim, sums, origin });
                 }
                 FinishTurn::Grown => {
                     let claim = finish.claim();
                     self.end_with(Report::Grown { claim });
+                }
+                FinishTurn::Spoiled(reason) => {
+                    let claim = finish.claim();
+                    self.end_with(Report::Spoiled { claim, reason });
                 }
             },
         }
@@ -212,6 +234,10 @@ impl Desk {
                 self.work = Work::Finish(Box::new(Finish::new(order, &self.shop)));
             }
             Some(Order::Abandon { .. }) => {} // it was heard when it came
+            Some(Order::Prune) => {
+                prune(&self.shop);
+                self.posts.set_busy(!self.waiting.is_empty());
+            }
         }
         Next::Now
     }
@@ -227,10 +253,10 @@ impl Desk {
                 let (retry, log) = (&self.shop.config.retry, &self.shop.log);
                 let mut hold = match std::mem::replace(&mut self.work, Work::Nothing) {
                     Work::Opening(_, hold) => hold,
-                    _ => Hold::new("cannot open the delta", retry, log),
+                    _ => Hold::new(Held::Open, retry, log),
                 };
                 hold.failed(&error, now);
-                self.work = Work::Opening(order, hold);
+                self.work = Work::Opening(Box::new(order), hold);
             }
         }
     }
@@ -256,6 +282,26 @@ impl Desk {
                 WorkerState::Converting
             }
             Work::Share(_) | Work::Finish(_) => WorkerState::Posting,
+        }
+    }
+
+    /// What holds it up: the machine, not Solr.
+    fn held(&self) -> Option<(Held, i32)> {
+        match &self.work {
+            Work::Nothing => None,
+            Work::Opening(_, hold) => hold.told(),
+            Work::Share(share) => share.held(),
+            Work::Finish(finish) => finish.held(),
+        }
+    }
+
+    /// Prunes `done/` where the disk is full: it may make the room that is missing.
+    fn make_room(&mut self) {
+        let full = |errno| spool::is_full(&std::io::Error::from_raw_os_error(errno));
+        let now = sys::clock::now_ms();
+        if self.held().is_some_and(|(_, errno)| full(errno)) && now >= self.next_prune {
+            self.next_prune = now + PRUNE;
+            prune(&self.shop);
         }
     }
 
@@ -308,6 +354,7 @@ impl Desk {
             }
         }
         self.shop.cell.set_state(WorkerState::Idle);
+        self.shop.cell.set_held(None);
         match why {
             Leave::InOrder => 0,
             Leave::Garbled | Leave::Broken => 1,

@@ -75,14 +75,19 @@ impl Worker {
     }
 
     fn deal(&self, share: u32, of: u32, name: &str) {
-        self.order(Order::Deal(orders::Share { claim: 7, share, of, ..blank(name) }));
+        self.deal_from(share, of, name, (0, 0));
+    }
+
+    fn deal_from(&self, share: u32, of: u32, name: &str, (line, offset): (u64, u64)) {
+        let begin = spool::Begin { line, offset };
+        self.order(Order::Deal(orders::Share { claim: 7, share, of, begin, ..blank(name) }));
     }
 
     fn finish(&self, of: u32, name: &str, failed: bool) -> orders::Sums {
-        let order = orders::Finish { claim: 7, of, name: name.into(), failed };
+        let order = orders::Finish { of, failed, ..blank_finish(name) };
         self.order(Order::Finish(order));
         match self.report() {
-            Report::Finished { claim: 7, sums } => sums,
+            Report::Finished { claim: 7, sums, .. } => sums,
             other => panic!("{other:?}"),
         }
     }
@@ -115,8 +120,14 @@ impl Worker {
 
 /// All of this delta.
 fn blank(name: &str) -> orders::Share {
-    let (key, poison) = Default::default();
-    orders::Share { claim: 7, share: 0, of: 1, key, poison, name: name.into() }
+    let (key, poison, kind, guarded, begin) = Default::default();
+    let name = name.into();
+    orders::Share { claim: 7, share: 0, of: 1, key, poison, kind, guarded, begin, name }
+}
+
+fn blank_finish(name: &str) -> orders::Finish {
+    let (key, kind, guarded, begin, failed) = Default::default();
+    orders::Finish { claim: 7, of: 1, key, kind, guarded, begin, name: name.into(), failed }
 }
 
 fn lines(n: usize, line: impl Fn(usize) -> String) -> String {
@@ -145,7 +156,14 @@ fn a_delta_goes_all_the_way_and_the_bad_lines_are_told() {
     (0..3).for_each(|share| workers[share as usize].deal(share, 3, "x.jsonl"));
     (0..3).for_each(|share| workers[share as usize].done(share));
     let sums = workers[1].finish(3, "x.jsonl", false);
-    let expected = orders::Sums { lines: 1001, docs: 940, deletes: 10, skipped: 10, rejected: 41 };
+    let expected = orders::Sums {
+        lines: 1001,
+        docs: 940,
+        deletes: 10,
+        skipped: 10,
+        rejected: 41,
+        superseded: 0,
+    };
     assert_eq!(sums, expected);
     assert_eq!(solr.ids().len(), 940);
     let totals = office.board.totals();
@@ -268,9 +286,15 @@ fn a_delta_that_grows_while_it_is_delivered_is_delivered_whole_or_fails() {
         solr.wait(|state| !state.requests.is_empty());
         office.delta("x.jsonl", format!("{text}{more}{}", if whole { "" } else { " \n" }));
         match (worker.report(), whole) {
-            (Report::ShareDone { .. }, true) => assert_eq!(solr.ids(), ["a", "b"]),
+            (Report::ShareDone { .. }, true) => {
+                assert_eq!(solr.ids(), ["a", "b"]);
+                assert_eq!(worker.finish(1, "x.jsonl", false).docs, 2, "it need not be read again");
+            }
             (Report::ShareFailed { reason, .. }, false) => {
-                assert!(reason.contains("hand it over by rename"), "{reason}");
+                assert!(
+                    reason.contains("line 1 has grown") && reason.contains("by rename"),
+                    "{reason}"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -297,7 +321,7 @@ fn what_is_appended_when_a_share_is_in_is_delivered_and_every_reject_told_once()
     office.delta("x.jsonl", &text);
     worker.deal(1, 2, "x.jsonl");
     worker.done(1);
-    let order = orders::Finish { claim: 7, of: 2, name: "x.jsonl".into(), failed: false };
+    let order = orders::Finish { of: 2, ..blank_finish("x.jsonl") };
     worker.order(Order::Finish(order));
     assert_eq!(worker.report(), Report::Grown { claim: 7 });
     for share in 0..2 {
@@ -314,6 +338,146 @@ fn what_is_appended_when_a_share_is_in_is_delivered_and_every_reject_told_once()
     assert_eq!(numbers, told);
     assert_eq!(office.board.totals().lines, 900);
     assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn what_was_appended_after_the_end_is_read_from_there_and_nothing_before_it() {
+    for (before, after, ids) in [
+        ("{\"id\":\"a\"}\nno JSON\n", "{\"id\":\"c\"}\nnor this\n{\"id\":\"e\"}", &["c", "e"]),
+        (
+            "{\"id\":\"a\"}\n{\"id\":\"b\"}",
+            "\r\n{\"id\":\"c\"}\nno JSON\n{\"id\":\"e\"}\n",
+            &["c", "e"],
+        ),
+    ] {
+        let solr = FakeSolr::start();
+        let office = Office::new(config(&[&solr.url]));
+        office.delta("x.jsonl", format!("{before}{after}"));
+        let worker = office.hire(0);
+        for share in 0..2 {
+            worker.deal_from(share, 2, "x.jsonl", (2, before.len() as u64));
+            worker.done(share);
+        }
+        let sums = worker.finish(2, "x.jsonl", false);
+        assert_eq!((sums.lines, sums.docs), (3, 2));
+        let (_, (mark, _)) = Checkpoint::found(&office.spool.checkpoint(7, 0)).unwrap().unwrap();
+        let end = (before.len() + after.len()) as u64;
+        assert_eq!((mark.line, mark.offset), (5, end), "and a next rest would begin there");
+        let mut sent = solr.ids();
+        sent.sort();
+        assert_eq!(sent, ids);
+        let told: Vec<_> = office.rejected("x.jsonl").iter().map(|r| r["line"].clone()).collect();
+        assert_eq!(told, [4]);
+        assert_eq!(worker.dismiss(), 0);
+    }
+}
+
+#[test]
+fn what_was_appended_to_a_line_that_was_taken_for_whole_is_given_up() {
+    let solr = FakeSolr::start();
+    let office = Office::new(config(&[&solr.url]));
+    office.delta("x.jsonl", "{\"id\":\"a\",\"n\":1}\n{\"id\":\"c\"}\n");
+    let worker = office.hire(0);
+    worker.deal_from(0, 1, "x.jsonl", (1, 9));
+    match worker.report() {
+        Report::ShareFailed { claim: 7, share: 0, reason } => {
+            assert!(reason.contains("line 1 has grown: hand that line over anew"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((solr.ids().len(), worker.dismiss()), (0, 0));
+}
+
+#[test]
+fn what_is_left_of_a_late_claim_is_divided_as_it_was_though_the_line_before_it_was_unfinished() {
+    let solr = FakeSolr::start();
+    let office = Office::new(config(&[&solr.url]));
+    let before = "{\"id\":\"a\"}\n{\"id\":\"b\"}";
+    let after = "\n{\"id\":\"c\"}\n{\"id\":\"d\"}\n{\"id\":\"e\"}\n";
+    office.delta("x.jsonl", format!("{before}{after}"));
+    let worker = office.hire(0);
+    // One share was begun, and another not, when it was given up.
+    let begin = spool::Begin { line: 2, offset: before.len() as u64 };
+    worker.deal_from(0, 2, "x.jsonl", (begin.line, begin.offset));
+    worker.done(0);
+    let order = orders::Finish { of: 2, begin, failed: true, ..blank_finish("x.jsonl") };
+    worker.order(Order::Finish(order));
+    assert!(matches!(worker.report(), Report::Finished { .. }));
+    for share in 0..2 {
+        let rest = orders::Share { share, of: 2, kind: spool::Kind::Rest, ..blank("x.jsonl") };
+        worker.order(Order::Deal(rest));
+        worker.done(share);
+    }
+    assert_eq!(solr.order(), ["c", "e", "d"]);
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn a_delta_that_is_cut_short_while_it_is_read_is_given_up() {
+    let solr = FakeSolr::start();
+    let office = Office::new(config(&[&solr.url]));
+    office.delta("x.jsonl", lines(10, |i| format!(r#"{{"id":"d{i}"}}"#)));
+    solr.play([Play::Silence(Duration::from_millis(300))]);
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    solr.wait(|state| !state.requests.is_empty());
+    let file = std::fs::File::options().write(true).open(office.spool.active().join("x.jsonl"));
+    file.unwrap().set_len(22).unwrap();
+    match worker.report() {
+        Report::ShareFailed { claim: 7, share: 0, reason } => {
+            assert!(
+                reason.contains("cut short") && reason.contains("from 120 bytes to 22"),
+                "{reason}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn a_delta_that_is_cut_short_between_two_lines_ahead_of_the_reading_is_given_up_too() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    config.batch.docs = 10;
+    let office = Office::new(config);
+    office.delta("x.jsonl", lines(40_000, |i| format!(r#"{{"id":"{i:05}"}}"#)));
+    // It reads no further than there is room to post.
+    solr.play([Play::Silence(Duration::from_millis(300))]);
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    solr.wait(|state| !state.requests.is_empty());
+    let file = std::fs::File::options().write(true).open(office.spool.active().join("x.jsonl"));
+    file.unwrap().set_len(15 * 30_000).unwrap();
+    match worker.report() {
+        Report::ShareFailed { claim: 7, share: 0, reason } => {
+            assert!(reason.contains("from 600000 bytes to 450000"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((solr.ids().len(), worker.dismiss()), (30_000, 0));
+}
+
+#[test]
+fn utf_16_fails_the_delta_and_a_byte_order_mark_does_not() {
+    let solr = FakeSolr::start();
+    let office = Office::new(config(&[&solr.url]));
+    office.delta("x.jsonl", "\u{feff}{\"id\":\"a\"}\n{\"id\":\"b\"}\n");
+    let utf_16: Vec<u8> =
+        "\u{feff}{\"id\":\"c\"}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    office.delta("y.jsonl", utf_16);
+    let worker = office.hire(0);
+    worker.deal(0, 1, "x.jsonl");
+    worker.done(0);
+    assert_eq!(worker.finish(1, "x.jsonl", false).docs, 2);
+    worker.deal(0, 1, "y.jsonl");
+    match worker.report() {
+        Report::ShareFailed { reason, .. } => {
+            assert!(reason.contains("cannot read y.jsonl: it is UTF-16"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((solr.ids(), worker.dismiss()), (vec!["a".into(), "b".into()], 0));
 }
 
 #[test]
@@ -575,6 +739,59 @@ fn what_was_given_up_and_comes_late_does_not_stay() {
     let sums = worker.finish(1, "x.jsonl", false);
     assert_eq!((sums.lines, sums.docs, sums.rejected), (3, 3, 0), "each line counts once");
     assert_eq!(worker.dismiss(), 0);
+}
+
+#[test]
+fn a_doubt_outlives_the_worker_that_had_it() {
+    let solr = FakeSolr::start();
+    let mut config = config(&[&solr.url]);
+    (config.batch.docs, config.batch.in_flight) = (1, 1);
+    config.solr.timeout = Duration::from_millis(300);
+    let office = Office::new(config);
+    let lines = [r#"{"id":"x","v":1}"#, r#"{"id":"x","v":2}"#, r#"{"id":"y","v":1}"#];
+    office.delta("x.jsonl", lines.join("\n"));
+    // x is given up and sent again, then its second line, which is confirmed; y is not.
+    let silence = Play::Silence(Duration::from_secs(1));
+    let plays = [Play::Hold, Play::Well, Play::Well];
+    solr.play(plays.into_iter().chain(std::iter::repeat_n(silence, 100)));
+    let first = office.hire(0);
+    first.deal(0, 1, "x.jsonl");
+    let x = |seen: &fake_solr::Seen<'_>| seen.docs.get("x").map(|doc| doc["v"].clone());
+    solr.wait(|seen| x(seen) == Some(2.into()) && seen.requests.len() > 4);
+    assert_eq!(first.dismiss(), 0);
+    let mark = Checkpoint::counts_at(&office.spool.checkpoint(7, 0)).unwrap().unwrap();
+    assert_eq!(mark.docs, 2, "both lines of x are behind the mark");
+    // Only now the first request is carried out.
+    solr.release();
+    solr.wait(|seen| x(seen) == Some(1.into()));
+    solr.play_no_more();
+    let second = office.hire(0);
+    second.deal(0, 1, "x.jsonl");
+    second.done(0);
+    assert_eq!(solr.docs()["x"]["v"], 2, "what came late is overwritten");
+    assert!(!office.spool.doubts(7, 0).exists());
+    assert_eq!(second.dismiss(), 0);
+}
+
+#[test]
+fn what_a_dead_worker_may_have_sent_is_doubted_though_its_delta_has_grown() {
+    for quiet in [false, true] {
+        let solr = FakeSolr::start();
+        let office = Office::new(config(&[&solr.url]));
+        office.delta("x.jsonl", lines(100, |i| format!(r#"{{"id":"d{i}"}}"#)));
+        let found = office.spool.look_at_claimed(Default::default(), "x.jsonl".as_ref()).unwrap();
+        let of = spool::Identity::of(7, 0, 1, &found);
+        let counts = scoreboard::Counts { lines: 10, docs: 10, ..Default::default() };
+        let mark = Checkpoint { line: 10, offset: 110, counts, quiet, ..Checkpoint::default() };
+        let path = office.spool.checkpoint(7, 0);
+        mark.save(&path, &spool::Identity { size: of.size - 1, ..of }).unwrap();
+        let worker = office.hire(0);
+        worker.deal(0, 1, "x.jsonl");
+        worker.done(0);
+        assert_eq!((solr.ids().len(), solr.looked_up() > 0), (100, !quiet));
+        assert_eq!(office.board.totals().lines, 90, "ten were counted by then");
+        assert_eq!(worker.dismiss(), 0);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! The version is read just before, and written down ([`crate::intents`]) before anything is sent, so
 //! that whoever comes after a death sends the same.
 
+use crate::age::Late;
 use crate::batch::Outcome;
 use crate::convert::Repeat;
 
@@ -13,14 +14,18 @@ use crate::convert::Repeat;
 pub(crate) const CONFLICTS: u32 = 3;
 
 /// What is known of a document that may be carried out once only.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Guard {
-    /// It brings a version of its own.
-    own: bool,
+    /// It brings a version of its own: this one; 0: nobody knows which.
+    own: Option<i64>,
+    /// It is delivered late: nothing newer may be there.
+    pub(crate) late: Option<Late>,
     /// The version that its document had before it was first sent; -1: it was not there.
     pub(crate) version: Option<i64>,
     /// How often another was quicker.
     pub(crate) conflicts: u32,
+    /// Its document was looked at since the last request with it.
+    pub(crate) looked: bool,
 }
 
 /// What a 409 says of a guarded document.
@@ -34,22 +39,36 @@ pub(crate) enum Conflict {
 
 impl Guard {
     pub(crate) fn new(repeat: Repeat) -> Guard {
-        let own = repeat == Repeat::Versioned;
-        Guard { own, version: None, conflicts: 0 }
+        let own = match repeat {
+            Repeat::Versioned(version) => Some(version),
+            Repeat::Counts | Repeat::Harmless => None,
+        };
+        Guard { own, late: None, version: None, conflicts: 0, looked: false }
     }
 
     /// The version to send with it, if it does not bring one.
     pub(crate) fn to_send(&self) -> Option<i64> {
-        self.version.filter(|_| !self.own)
+        self.version.filter(|_| self.own.is_none())
+    }
+
+    /// The document has this version by now (-1: it is not there). Whether that is what a request of
+    /// ours has done, if one may have done something at all.
+    pub(crate) fn was_carried_out(&self, now: i64) -> bool {
+        // Where its own version did not fit, Solr has refused it, whatever came after.
+        let could_be = match self.own {
+            None | Some(0) => true,
+            Some(own) => same(own, self.version),
+        };
+        could_be && !same(now, self.version)
     }
 
     /// Solr refuses it for its version, in these words. `doubtful`: it may have been carried out
     /// although nobody has said so.
     pub(crate) fn conflict(&mut self, message: &str, doubtful: &mut bool) -> Conflict {
-        let moved = actual(message).is_none_or(|actual| !same(actual, self.version));
+        let carried_out = actual(message).is_none_or(|actual| self.was_carried_out(actual));
         match (*doubtful, self.own) {
-            (true, _) if moved => Conflict::Settled(Outcome::Confirmed),
-            (_, true) => {
+            (true, _) if carried_out => Conflict::Settled(Outcome::Confirmed),
+            (_, Some(_)) => {
                 let reason = message.into();
                 Conflict::Settled(Outcome::Rejected { status: 409, reason })
             }
@@ -69,7 +88,7 @@ fn same(actual: i64, before: Option<i64>) -> bool {
 
 /// The version that the document has, as Solr's message tells it: `version conflict for ID
 /// expected=5 actual=7`.
-fn actual(message: &str) -> Option<i64> {
+pub(crate) fn actual(message: &str) -> Option<i64> {
     let (_, number) = message.rsplit_once(" actual=")?;
     number.split_whitespace().next()?.parse().ok()
 }
@@ -92,7 +111,8 @@ mod tests {
     fn a_conflict_after_a_doubt_says_that_it_was_carried_out() {
         let confirmed = Conflict::Settled(Outcome::Confirmed);
         assert_eq!(conflict(Repeat::Counts, 5, true, MESSAGE), confirmed);
-        assert_eq!(conflict(Repeat::Versioned, 5, true, MESSAGE), confirmed);
+        assert_eq!(conflict(Repeat::Versioned(5), 5, true, MESSAGE), confirmed);
+        assert_eq!(conflict(Repeat::Versioned(0), 5, true, MESSAGE), confirmed);
         let absent = "version conflict for a expected=-1 actual=7";
         assert_eq!(conflict(Repeat::Counts, -1, true, absent), confirmed);
     }
@@ -108,11 +128,13 @@ mod tests {
     fn a_version_of_its_own_that_does_not_fit_is_its_own_fault() {
         let reason = MESSAGE.into();
         let rejected = Conflict::Settled(Outcome::Rejected { status: 409, reason });
-        assert_eq!(conflict(Repeat::Versioned, 5, false, MESSAGE), rejected);
+        assert_eq!(conflict(Repeat::Versioned(5), 5, false, MESSAGE), rejected);
         // The document is what it was before: no request of ours has done anything to it.
-        assert_eq!(conflict(Repeat::Versioned, 7, true, MESSAGE), rejected);
+        assert_eq!(conflict(Repeat::Versioned(5), 7, true, MESSAGE), rejected);
+        // It was another version when it was first sent, so Solr has refused it then.
+        assert_eq!(conflict(Repeat::Versioned(5), 6, true, MESSAGE), rejected);
         let gone = "version conflict for a expected=9 actual=-2";
-        let settled = conflict(Repeat::Versioned, -1, true, gone);
+        let settled = conflict(Repeat::Versioned(9), -1, true, gone);
         assert!(matches!(settled, Conflict::Settled(Outcome::Rejected { status: 409, .. })));
     }
 }

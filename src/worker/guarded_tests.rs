@@ -19,12 +19,12 @@ fn guarded(lines: &[(&str, &str)]) -> Guarded {
     for (n, (id, more)) in lines.iter().enumerate() {
         let line = format!(r#"{{"id":"{id}",{more}}}"#);
         let repeat = match more.contains("_version_") {
-            true => Repeat::Versioned,
+            true => Repeat::Versioned(0),
             false => Repeat::Counts,
         };
         assert!(batch.push((n as u64, 0), line.as_bytes(), &doc_that(id, repeat), 0));
     }
-    batch.intents = Some(Arc::new(Intents::open(&dir.path().join("intents"), 0).unwrap()));
+    batch.intents = Some(Arc::new(Intents::open(&dir.path().join("intents"), 0, || ()).unwrap()));
     Guarded { batch, dir }
 }
 
@@ -139,7 +139,7 @@ fn after_a_death_the_same_is_sent_and_solr_refuses_what_it_has() {
     // Whoever sent that died before it was told; a and b were carried out, c was not.
     another_writes(&solr, r#"{"delete":{"id":"c"}}"#);
     let mut again = counting();
-    let found = Arc::new(Intents::open(&first.dir.path().join("intents"), 0).unwrap());
+    let found = Arc::new(Intents::open(&first.dir.path().join("intents"), 0, || ()).unwrap());
     for n in 0..3 {
         again.batch.guards[n].version = found.version(n as u64);
         again.batch.entries[n].doubtful = true;
@@ -148,4 +148,81 @@ fn after_a_death_the_same_is_sent_and_solr_refuses_what_it_has() {
     office.deliver(&mut again.batch);
     assert_eq!((outcomes(&again.batch), counts(&solr)), (vec!['+', '+', '+'], vec![1; 3]));
     assert_eq!(solr.docs()["c"], json!({"id": "c", "n": 1}));
+}
+
+/// The same lines once more, as whoever finds what was written down of them.
+fn found_again(first: &Guarded) -> Guarded {
+    let mut again = counting();
+    let path = first.dir.path().join("intents");
+    let found = Arc::new(Intents::open(&path, 0, || ()).unwrap());
+    for n in 0..3 {
+        again.batch.guards[n].version = found.version(n as u64);
+        again.batch.entries[n].doubtful = again.batch.guards[n].version.is_some();
+    }
+    again.batch.intents = Some(found);
+    again
+}
+
+#[test]
+fn after_a_death_what_was_carried_out_is_looked_up_and_not_sent() {
+    for routing in ["leader", "any"] {
+        let solr = FakeSolr::start();
+        let mut office = match routing {
+            "leader" => office_of_leader(&solr),
+            _ => office(&config(&[&solr.url])),
+        };
+        let mut first = counting();
+        office.deliver(&mut first.batch);
+        another_writes(&solr, r#"{"delete":{"id":"b"}}"#);
+        let mut again = found_again(&first);
+        let (requests, looked_up) = (solr.requests(), solr.looked_up());
+        office.deliver(&mut again.batch);
+        assert_eq!((outcomes(&again.batch), counts(&solr)), (vec!['+', '+', '+'], vec![1; 3]));
+        let new = (solr.requests() - requests, solr.looked_up() - looked_up);
+        assert_eq!(new, (1, 1), "{routing}: only b is sent");
+    }
+}
+
+#[test]
+fn what_another_was_quicker_at_was_not_carried_out_whoever_asks_later() {
+    let solr = FakeSolr::start();
+    let mut office = office_of_leader(&solr);
+    let mut first = counting();
+    solr.play([Play::Hold]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| office.deliver(&mut first.batch));
+        solr.wait(|seen| !seen.requests.is_empty());
+        another_writes(&solr, r#"[{"id":"b","n":5}]"#);
+        solr.release();
+    });
+    let written = std::fs::read_to_string(first.dir.path().join("intents")).unwrap();
+    let of_b: Vec<&str> = written.lines().filter(|line| line.starts_with("[1")).collect();
+    assert_eq!(of_b[..2], [r#"[1,-1,"b"]"#, "[1]"], "{written}");
+    assert_eq!(of_b.len(), 3);
+}
+
+#[test]
+fn what_was_written_down_and_not_sent_is_sent_by_whoever_comes_next() {
+    let solr = FakeSolr::start();
+    let mut office = office_of_leader(&solr);
+    let mut first = counting();
+    // Turned away at the door, and the worker is to leave before the next try.
+    let busy = Play::Answer(429, "application/json", "{}".into());
+    solr.play([busy.clone(), busy.clone(), busy]);
+    std::thread::scope(|scope| {
+        let queue = Arc::clone(&office.poster.queue);
+        scope.spawn(|| office.deliver(&mut first.batch));
+        solr.wait(|seen| !seen.requests.is_empty());
+        queue.halt();
+    });
+    assert_eq!(outcomes(&first.batch), ['?', '?', '?']);
+    let again = found_again(&first);
+    assert!(again.batch.entries.iter().all(|entry| !entry.doubtful));
+    // Another's write is no sign that it was carried out.
+    let mut office = office_of_leader(&solr);
+    solr.play_no_more();
+    let mut again = again;
+    another_writes(&solr, r#"[{"id":"a","n":7}]"#);
+    office.deliver(&mut again.batch);
+    assert_eq!((outcomes(&again.batch), counts(&solr)), (vec!['+', '+', '+'], vec![8, 1, 1]));
 }

@@ -34,13 +34,13 @@ pub(crate) struct Members<'a> {
 /// Reads one JSON object and nothing else; else says why it is none. No more than [`NAMED`] names.
 pub(crate) fn members<'a>(text: &'a str, names: &[&str]) -> Result<Members<'a>, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut members = Members::default();
     // Without a second brace there is none among the members, and they are skipped faster.
-    let members = match memchr_iter(b'{', text.as_bytes()).nth(1) {
-        None => Named::<false>(names).deserialize(&mut deserializer),
-        Some(_) => Named::<true>(names).deserialize(&mut deserializer),
+    let read = match memchr_iter(b'{', text.as_bytes()).nth(1) {
+        None => Named::<false>(names, &mut members).deserialize(&mut deserializer),
+        Some(_) => Named::<true>(names, &mut members).deserialize(&mut deserializer),
     };
-    let members = members.map_err(|e| reason(&e))?;
-    deserializer.end().map_err(|e| reason(&e))?;
+    read.and_then(|()| deserializer.end()).map_err(|e| reason(&e))?;
     Ok(members)
 }
 
@@ -95,28 +95,28 @@ fn reason(error: &serde_json::Error) -> String {
 
 /// `OBJECTS`: whether members may be objects. (A parameter of the type, like `WHOSE` of [`Name`]: each
 /// has code of its own then: 6 % more lines a second through a server that answers at once.)
-struct Named<'n, const OBJECTS: bool>(&'n [&'n str]);
+struct Named<'n, 'o, 'de, const OBJECTS: bool>(&'n [&'n str], &'o mut Members<'de>);
 
-impl<'de, const OBJECTS: bool> DeserializeSeed<'de> for Named<'_, OBJECTS> {
-    type Value = Members<'de>;
+impl<'de, const OBJECTS: bool> DeserializeSeed<'de> for Named<'_, '_, 'de, OBJECTS> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Members<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de, const OBJECTS: bool> Visitor<'de> for Named<'_, OBJECTS> {
-    type Value = Members<'de>;
+impl<'de, const OBJECTS: bool> Visitor<'de> for Named<'_, '_, 'de, OBJECTS> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Members::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Named(names, members) = self;
         while let Some(name) = match OBJECTS {
-            true => map.next_key_seed(Name::<1>(self.0))?,
-            false => map.next_key_seed(Name::<0>(self.0))?,
+            true => map.next_key_seed(Name::<1>(names))?,
+            false => map.next_key_seed(Name::<0>(names))?,
         } {
             members.count += 1;
             match name {
@@ -135,7 +135,7 @@ impl<'de, const OBJECTS: bool> Visitor<'de> for Named<'_, OBJECTS> {
                 }
             }
         }
-        Ok(members)
+        Ok(())
     }
 }
 
@@ -164,7 +164,7 @@ impl<const WHOSE: usize> Visitor<'_> for Name<'_, WHOSE> {
 
 /// What a JSON string means. `raw` is one, quotes and all, and its surrogates are in pairs.
 pub(crate) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
-    if !raw.contains('\\') {
+    if !raw.as_bytes().contains(&b'\\') {
         return Some(Cow::Borrowed(raw.strip_prefix('"')?.strip_suffix('"')?));
     }
     serde_json::from_str(raw).ok().map(Cow::Owned)
@@ -200,8 +200,10 @@ fn escaped_unit(json: &[u8]) -> Option<u32> {
 
 /// Whether well-formed JSON nests deeper than Solr can take.
 pub(crate) fn too_deep(json: &[u8]) -> bool {
-    // Hardly a line has so many brackets at all, and counting them is quick.
-    memchr2_iter(b'{', b'[', json).count() > DEEPEST && depth(json) > DEEPEST
+    // Each level takes two bytes. Hardly a line has so many brackets at all, and counting is quick.
+    json.len() > 2 * DEEPEST
+        && memchr2_iter(b'{', b'[', json).count() > DEEPEST
+        && depth(json) > DEEPEST
 }
 
 fn depth(json: &[u8]) -> usize {

@@ -6,17 +6,19 @@
 //! checkpoint, a reject file, and messages to the parent. In the order of the data:
 //!
 //! - `desk` the main thread's loop: orders in, reports out
-//! - `share` a share of a delta, open: `lines` (by `partition`), `convert` (on `json`), `sorter` (into `batch`es),
-//!   `window`, `rejects`, `limit`
+//! - `share` a share of a delta, open: `lines` (by `partition`), `papers` (whose line it is), `convert` (on
+//!   `json`), `sorter` (into `batch`es), `window`, `rejects`, `limit`
 //! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a `lane` for each
 //!   shard's leader, with its `flow` and `backoff`; `climb` finds how many requests at once are worth it
 //! - `post` a post thread: `node`, `wire` (with `secrets`, `tls`), `receipt`
 //! - `doubts` documents of which nobody can be sure, and the look at them at a share's end
-//! - `guard` what may be carried out once only: with `versions`, written down in `intents`
+//! - `guard` what may be carried out once only: with `versions`, written down in `intents`; and what
+//!   comes late, which must not go over what is newer by its `age`
 //! - `scout` a thread that looks who leads
 //! - `finish` a delta's end: commit, sums, `repeats`, `merge`
 //! - `hold` what the machine cannot do at present
 
+mod age;
 mod backoff;
 mod batch;
 mod climb;
@@ -25,6 +27,7 @@ mod desk;
 mod doubts;
 mod finish;
 mod flow;
+mod given;
 mod guard;
 mod hold;
 mod intents;
@@ -35,6 +38,7 @@ mod limit;
 mod lines;
 mod merge;
 mod node;
+mod papers;
 mod partition;
 mod post;
 mod posts;
@@ -52,6 +56,9 @@ mod versions;
 mod window;
 mod wire;
 
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(test)]
 mod testing;
 

@@ -3,6 +3,9 @@
 //! It reads with read(2) into one buffer that is used again and again. A delta is never mapped
 //! (SIGBUS when somebody truncates it) and never held: memory is bounded by the longest line that
 //! is allowed, and of a longer one only the length is known.
+//!
+//! Text is UTF-8. A byte order mark at the very beginning is no part of the first line; one that
+//! says UTF-16 makes the whole delta unreadable.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,6 +15,8 @@ use std::os::unix::fs::FileExt;
 use memchr::memchr;
 
 const CHUNK: usize = 256 * 1024;
+/// U+FEFF in UTF-8.
+pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads one share of an open delta.
 pub(crate) struct Lines {
@@ -32,6 +37,10 @@ pub(crate) struct Lines {
     dropped: u64,
     /// The last line had no newline.
     open_end: bool,
+    /// The line at `from` is the rest of one that was read before it grew: nobody's.
+    within: bool,
+    /// How many bytes before the first line are no part of it.
+    bom: usize,
 }
 
 /// Where a line stands.
@@ -58,19 +67,22 @@ pub(crate) enum Found {
     End(Place),
 }
 
-/// Whether a delta is longer than it was.
+/// What has become of a delta since its end was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Grown {
+    /// Nothing.
     No,
-    /// By whole lines.
+    /// It is longer by whole lines.
     Yes,
-    /// In the middle of a line that was taken for the last, and for whole.
+    /// It is longer, in the middle of a line that was taken for the last, and for whole.
     Torn,
+    /// It is shorter than it was, and has this size.
+    Cut(u64),
 }
 
 impl Lines {
     /// The lines with `index % of == share`, from the one of this index on, which begins at
-    /// `offset`. `longest`: in bytes, without the newline.
+    /// `offset`, or behind it. `longest`: in bytes, without the newline.
     pub(crate) fn new(
         mut file: File,
         (share, of): (u64, u64),
@@ -78,6 +90,12 @@ impl Lines {
         index: u64,
         offset: u64,
     ) -> io::Result<Lines> {
+        let behind = behind(&file, offset)?;
+        let offset = match behind {
+            Behind::Line(begin) => begin,
+            Behind::End | Behind::Within => offset,
+        };
+        let within = behind == Behind::Within;
         file.seek(SeekFrom::Start(offset))?;
         Ok(Lines {
             file,
@@ -88,11 +106,24 @@ impl Lines {
             from: 0,
             to: 0,
             looked: 0,
-            index,
+            index: index.saturating_sub(within.into()),
             start: offset,
             dropped: 0,
-            open_end: false,
+            open_end: behind == Behind::End,
+            within,
+            bom: 0,
         })
+    }
+
+    /// The index of the line of which only the rest comes now, since it was read before it grew: that
+    /// is passed over.
+    pub(crate) fn is_within(&self) -> Option<u64> {
+        self.within.then_some(self.index)
+    }
+
+    /// Whether a byte order mark was passed over.
+    pub(crate) fn has_bom(&self) -> bool {
+        self.bom > 0
     }
 
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
@@ -126,12 +157,15 @@ impl Lines {
         let range = self.from..self.from + kept;
         let whole = self.dropped == 0 && kept <= self.longest;
         let ours = self.is_ours();
+        self.within = false;
         self.from += kept + newline;
         (self.index, self.start, self.dropped, self.looked) = (self.index + 1, end, 0, 0);
         match ours {
             false => None,
             true if !whole => Some(Found::TooLong(place, length)),
             true => {
+                let bom = if place.offset == 0 { self.bom.min(kept) } else { 0 };
+                let range = range.start + bom..range.end;
                 let cr = self.buffer[range.clone()].ends_with(b"\r");
                 Some(Found::Line(place, range.start..range.end - usize::from(cr)))
             }
@@ -139,7 +173,7 @@ impl Lines {
     }
 
     fn is_ours(&self) -> bool {
-        self.index % self.of == self.share
+        self.index % self.of == self.share && !self.within
     }
 
     /// Reads more, behind what must be kept.
@@ -151,6 +185,9 @@ impl Lines {
             Err(e) => return Err(e),
         };
         self.to += read;
+        if self.start == 0 && self.dropped == 0 {
+            self.look_at_the_beginning()?;
+        }
         if read > 0 {
             return Ok(Found::More);
         }
@@ -164,12 +201,29 @@ impl Lines {
         Ok(Found::End(Place { index: self.index, offset: self.start, end: self.start }))
     }
 
-    /// Whether the delta has grown since its end was found; then reading may go on.
-    pub(crate) fn has_grown(&self) -> io::Result<Grown> {
-        Ok(match self.file.metadata()?.len() > self.start {
-            false => Grown::No,
-            true if self.open_end => Grown::Torn,
-            true => Grown::Yes,
+    /// How the text is written. (Called again while a short read has not brought enough.)
+    fn look_at_the_beginning(&mut self) -> io::Result<()> {
+        let text = &self.buffer[self.from..self.to];
+        if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+            let words = "it is UTF-16 (by its byte order mark): write it as UTF-8";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+        }
+        self.bom = if text.starts_with(BOM) { BOM.len() } else { 0 };
+        Ok(())
+    }
+
+    /// What has become of the delta since its end was found, when it had this size or, if it was
+    /// longer, since before. If it has grown by whole lines, reading may go on.
+    pub(crate) fn has_grown(&self, size: u64) -> io::Result<Grown> {
+        let now = self.file.metadata()?.len();
+        Ok(if now < size.max(self.start) {
+            Grown::Cut(now)
+        } else if now == self.start {
+            Grown::No
+        } else if self.open_end {
+            Grown::Torn
+        } else {
+            Grown::Yes
         })
     }
 
@@ -188,6 +242,9 @@ impl Lines {
                 line.shrink_to_fit();
                 if line.ends_with(b"\r") {
                     line.pop();
+                }
+                if offset == 0 && line.starts_with(BOM) {
+                    line.drain(..BOM.len());
                 }
                 return Ok(line);
             }
@@ -212,140 +269,33 @@ impl Lines {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    fn delta(text: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text).unwrap();
-        file
-    }
-
-    fn read(
-        file: &File,
-        share: u32,
-        of: u32,
-        longest: u64,
-        from: (u64, u64),
-    ) -> Vec<(Place, Vec<u8>)> {
-        let file = file.try_clone().unwrap();
-        let mut lines =
-            Lines::new(file, (share.into(), of.into()), longest, from.0, from.1).unwrap();
-        let mut all = Vec::new();
-        loop {
-            match lines.next().unwrap() {
-                Found::Line(place, range) => all.push((place, lines.bytes(range).to_vec())),
-                Found::TooLong(place, length) => {
-                    all.push((place, format!("too long: {length}").into_bytes()))
-                }
-                Found::More => {}
-                Found::End(_) => return all,
-            }
-        }
-    }
-
-    /// Lines of many lengths, some over the buffer's border, some longer than the buffer.
-    fn mixed() -> Vec<u8> {
-        let mut text = Vec::new();
-        for n in 0..3000usize {
-            let length = match n % 500 {
-                7 => CHUNK - 3 + n % 7,
-                8 => 2 * CHUNK + n,
-                _ => n * 7919 % 400,
-            };
-            text.extend(format!("{n}:").bytes());
-            text.extend(std::iter::repeat_n(b'a' + (n % 26) as u8, length));
-            text.push(b'\n');
-        }
-        text
-    }
-
-    #[test]
-    fn every_line_belongs_to_exactly_one_share() {
-        let text = mixed();
-        let expected: Vec<&[u8]> = text[..text.len() - 1].split(|b| *b == b'\n').collect();
-        let file = delta(&text);
-        for of in [1, 2, 3, 7, 64] {
-            let mut seen = vec![None; expected.len()];
-            for share in 0..of {
-                for (place, bytes) in read(&file, share, of, 1 << 24, (0, 0)) {
-                    assert_eq!(place.index % u64::from(of), u64::from(share));
-                    assert_eq!(place.end - place.offset, bytes.len() as u64 + 1);
-                    assert_eq!(text[place.offset as usize..][..bytes.len()], bytes[..]);
-                    assert!(seen[place.index as usize].replace(bytes).is_none());
-                }
-            }
-            for (line, expected) in seen.into_iter().zip(&expected) {
-                assert_eq!(line.as_deref(), Some(*expected), "of {of}");
-            }
-        }
-    }
-
-    #[test]
-    fn reading_goes_on_from_any_mark() {
-        let text = mixed();
-        let file = delta(&text);
-        let all = read(&file, 0, 1, 1 << 24, (0, 0));
-        for (place, _) in all.iter().step_by(701) {
-            for (share, of) in [(0, 1), (2, 3)] {
-                let rest = read(&file, share, of, 1 << 24, (place.index, place.offset));
-                let expected = all.iter().filter(|(p, _)| {
-                    p.index >= place.index && p.index % u64::from(of) == u64::from(share)
-                });
-                assert!(rest.iter().eq(expected), "from {place:?}, {share} of {of}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_overlong_line_costs_no_memory_and_no_other_line() {
-        let long = vec![b'x'; 5 * CHUNK];
-        let text = [b"one\n", &long[..], b"\nthree\n", &long[..100], b"\nfive"].concat();
-        let file = delta(&text);
-        let mut lines = Lines::new(file.try_clone().unwrap(), (0, 1), 99, 0, 0).unwrap();
-        while !matches!(lines.next().unwrap(), Found::End(_)) {
-            assert!(lines.buffer.len() <= CHUNK);
-        }
-        let found: Vec<Vec<u8>> = read(&file, 0, 1, 99, (0, 0)).into_iter().map(|l| l.1).collect();
-        let length = format!("too long: {}", long.len()).into_bytes();
-        assert_eq!(found, [&b"one"[..], &length, b"three", b"too long: 100", b"five"]);
-        assert_eq!(read(&file, 0, 2, 99, (0, 0)).len(), 3);
-    }
-
-    #[test]
-    fn line_ends_are_those_of_unix_and_windows_and_the_last_needs_none() {
-        let bytes = |text: &[u8]| -> Vec<Vec<u8>> {
-            read(&delta(text), 0, 1, 100, (0, 0)).into_iter().map(|l| l.1).collect()
-        };
-        assert_eq!(bytes(b""), Vec::<Vec<u8>>::new());
-        assert_eq!(bytes(b"\n"), [b""]);
-        assert_eq!(bytes(b"a\r\n\r\nb\rc\n\n"), [&b"a"[..], b"", b"b\rc", b""]);
-        assert_eq!(bytes(b"a\nb"), [b"a", b"b"]);
-        assert_eq!(bytes(b"a\nb\r"), [b"a", b"b"]);
-    }
-
-    #[test]
-    fn what_is_appended_is_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.jsonl");
-        let mut file = File::create(&path).unwrap();
-        file.write_all(b"a\nb\n").unwrap();
-        let mut lines = Lines::new(File::open(&path).unwrap(), (0, 1), 100, 0, 0).unwrap();
-        let mut next = || loop {
-            match lines.next().unwrap() {
-                Found::More => {}
-                found => return (found, lines.has_grown().unwrap()),
-            }
-        };
-        assert!(matches!(next(), (Found::Line(..), _)) && matches!(next(), (Found::Line(..), _)));
-        let end = |index, offset| Found::End(Place { index, offset, end: offset });
-        assert_eq!(next(), (end(2, 4), Grown::No));
-        file.write_all(b"c").unwrap();
-        assert!(matches!(next(), (Found::Line(p, _), Grown::No) if p.index == 2 && p.end == 5));
-        assert_eq!(next(), (end(3, 5), Grown::No));
-        file.write_all(b"d\n").unwrap();
-        assert_eq!(lines.has_grown().unwrap(), Grown::Torn);
-    }
+/// What stands behind a place up to which a delta was read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// A line begins there, or would.
+    Line(u64),
+    /// Nothing, and the last line has no newline.
+    End,
+    /// More of a line that was taken for the last, and for whole.
+    Within,
 }
+
+/// What stands behind this offset, which is where a line begins or where the delta once ended.
+pub(crate) fn behind(delta: &File, offset: u64) -> io::Result<Behind> {
+    let mut around = [0; 3];
+    let before = offset.min(1);
+    let read = delta.read_at(&mut around, offset - before)?;
+    let (last, next) = around[..read].split_at(read.min(before as usize));
+    Ok(match (last, next) {
+        ([] | [b'\n'], _) => Behind::Line(offset),
+        (_, []) => Behind::End,
+        // The newline that was missing.
+        (_, [b'\n', ..]) => Behind::Line(offset + 1),
+        (_, [b'\r', b'\n']) => Behind::Line(offset + 2),
+        _ => Behind::Within,
+    })
+}
+
+#[cfg(test)]
+#[path = "lines_tests.rs"]
+mod tests;

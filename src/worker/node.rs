@@ -84,13 +84,14 @@ impl Forms {
         // A leader says what it has itself; a replica might not have it yet.
         let local = if leads { "&distrib=false" } else { "" };
         let fields = format!("{},_version_", self.unique_key);
+        let read = "wt=json&json.nl=flat&indent=off&expandMacros=false"; // ${x} is an id as any other
         Node {
             name: name.to_owned(),
             leads,
             collection: self.collection.clone(),
             update: format!("{plain}&versions=true{}", self.within),
             commit: format!("{plain}&commit=true"),
-            versions: format!("{at}/get?wt=json&json.nl=flat&indent=off&fl={fields}{local}"),
+            versions: format!("{at}/get?{read}&fl={fields}{local}"),
             plain,
         }
     }
@@ -146,7 +147,7 @@ mod tests {
         );
         assert_eq!(
             forms.leader("http://a/solr/offers_shard1_replica_n1").url(Request::Versions),
-            "http://a/solr/offers_shard1_replica_n1/get?wt=json&json.nl=flat&indent=off&fl=id,_version_&distrib=false"
+            "http://a/solr/offers_shard1_replica_n1/get?wt=json&json.nl=flat&indent=off&expandMacros=false&fl=id,_version_&distrib=false"
         );
     }
 }

@@ -1,6 +1,8 @@
 //! Which lines of a delta are a share's: each n-th, or those whose key hashes to it. By key all lines
 //! of one document are one worker's, in their order, in every delta that is divided so.
 
+use std::borrow::Cow;
+
 use crate::json;
 
 /// How a delta's lines are divided, and which share is ours.
@@ -12,9 +14,9 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(order: &orders::Share) -> Partition {
-        let (share, of) = (order.share.into(), u64::from(order.of.max(1)));
-        Partition { share, of, key: order.key.clone() }
+    pub(crate) fn new(share: u32, of: u32, key: Option<&str>) -> Partition {
+        let (share, of) = (share.into(), u64::from(of.max(1)));
+        Partition { share, of, key: key.map(str::to_owned) }
     }
 
     /// Which of the lines, by their number, can be ours: every so-many-th, from this one on.
@@ -23,6 +25,17 @@ impl Partition {
             None => (self.share, self.of),
             Some(_) => (0, 1),
         }
+    }
+
+    /// By what a line's document is told from others, where lines are divided by that; of a line that
+    /// is no document, too, as far as it can be read.
+    pub(crate) fn name<'l>(&self, line: &'l [u8]) -> Option<Cow<'l, str>> {
+        value(line, self.key.as_deref()?)
+    }
+
+    /// The number of a line among those that can be ours.
+    pub(crate) fn number(&self, index: u64) -> u64 {
+        index / self.by_number().1
     }
 
     /// Whether the line of this index is ours, of those that can be. `line` is `None` where it is
@@ -36,19 +49,28 @@ impl Partition {
 }
 
 /// A hash of what a line has for a key, the same for all time: a delta may be taken up by another
-/// version. Of a delete it is that of its id.
+/// version. Of a delete it is that of its id. What names a `_root_` takes the place of all that is
+/// under that, so it goes where that goes.
 fn hash(line: &[u8], key: &str) -> Option<u64> {
+    value(line, key).map(|value| u64::from(cluster::hash(&value) as u32))
+}
+
+/// What a line has for a key.
+fn value<'l>(line: &'l [u8], key: &str) -> Option<Cow<'l, str>> {
     let text = std::str::from_utf8(line).ok()?;
-    let value = match json::first(text, key) {
+    let root = match memchr::memmem::find(line, b"_root_") {
+        Some(_) => json::first(text, "_root_").filter(|root| root.get().starts_with('"')),
+        None => None, // (Spelled with escapes it is not found: nobody does that.)
+    };
+    let value = match root.or_else(|| json::first(text, key)) {
         Some(value) => value,
         None => json::first(json::first(text, "delete")?.get(), "id")?,
     };
     let raw = value.get();
-    let value = match raw.starts_with('"') {
-        true => json::unescape(raw)?,
-        false => raw.into(), // 7 is the same document as "7"
-    };
-    Some(u64::from(cluster::hash(&value) as u32))
+    match raw.starts_with('"') {
+        true => json::unescape(raw),
+        false => Some(raw.into()), // 7 is the same document as "7"
+    }
 }
 
 #[cfg(test)]
@@ -56,9 +78,7 @@ mod tests {
     use super::*;
 
     fn partition(share: u32, of: u32, key: Option<&str>) -> Partition {
-        let key = key.map(str::to_owned);
-        let (poison, name) = Default::default();
-        Partition::new(&orders::Share { claim: 1, share, of, key, poison, name })
+        Partition::new(share, of, key)
     }
 
     /// Whose a line is.
@@ -75,6 +95,7 @@ mod tests {
         let partition = partition(2, 5, None);
         assert_eq!(partition.by_number(), (2, 5));
         assert!(partition.has(7, Some(b"x")) && partition.has(12, None));
+        assert_eq!([2, 7, 12].map(|index| partition.number(index)), [0, 1, 2]);
     }
 
     #[test]
@@ -82,6 +103,11 @@ mod tests {
         for lines in [
             [r#"{"id":"a"}"#, r#"{"x":{"id":"b"},"id":"a"}"#, r#"{"delete":{"id":"a"}}"#],
             [r#"{"id":7}"#, r#"{"\u0069d":"7"}"#, r#" {"delete":{"_route_":"x","id":7}}"#],
+            [
+                r#"{"id":"a"}"#,
+                r#"{"_root_":"a","id":"c","n":{"inc":1}}"#,
+                r#"{"id":"d","_root_":"a"}"#,
+            ],
             [r#"{"id":"é"}"#, r#"{"id":"\u00e9"}"#, r#"{"id":"é","torn"#],
         ] {
             let owners: Vec<u32> = (0..).zip(lines).map(|(n, line)| owner(line, n)).collect();

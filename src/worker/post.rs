@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use scoreboard::PosterCell;
 use slog::{Logger, info, warn};
 
+use crate::age::Highest;
 use crate::batch::{Batch, Entry, Kind, Outcome};
-use crate::guard::{CONFLICTS, Conflict};
+use crate::guard::{CONFLICTS, Conflict, Guard, actual};
 use crate::lanes::{Back, Take, Ticket};
 use crate::node::{Errand, Node, Request};
 use crate::queue::Queue;
@@ -62,6 +63,7 @@ pub(crate) struct Poster {
     pub(crate) cell: PosterCell,
     pub(crate) min_rf: u32,
     pub(crate) unique_key: String,
+    pub(crate) highest: Highest,
     pub(crate) answers: Sender<Answer>,
     pub(crate) buffer: Vec<u8>,
     /// It was told that Solr routes otherwise.
@@ -71,7 +73,7 @@ pub(crate) struct Poster {
 
 /// What comes after a request.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     /// The next part, if there is one.
     On,
     /// The lane has to wait.
@@ -122,17 +124,19 @@ impl Poster {
                 break Back::Returned(batch);
             }
             if batch.is_guarded() {
+                match self.prepare(&mut batch, part.clone(), &ticket.node) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(wait) => break self.queue.failed(ticket, self.who, Some(batch), &wait),
+                }
                 // Only a leader's receipt tells which of many were carried out.
                 if part.len() > 1 && (!ticket.node.leads || self.min_rf > 1) {
                     batch.go_on_one_by_one(part);
                     continue;
                 }
-                if let Err(wait) = self.prepare(&mut batch, part.clone(), &ticket.node) {
-                    break self.queue.failed(ticket, self.who, Some(batch), &wait);
-                }
             }
             if std::mem::take(&mut again) {
-                self.cell.set_retries(self.cell.retries() + 1);
+                self.cell.set_retries(self.cell.retries().wrapping_add(1));
             }
             if batch.entries[part.start].failures > 0 {
                 if let Err(wait) = self.post_witness(&batch, ticket) {
@@ -142,8 +146,16 @@ impl Poster {
             let begin = Instant::now();
             let verdict = self.post_part(&mut batch, part.clone(), &ticket.node);
             let failed = matches!(verdict, Verdict::Wait { .. });
-            let others = self.queue.adds(ticket);
-            match batch.apply(verdict, part.clone(), &ticket.node, others) {
+            let (others, as_of) = (self.queue.adds(ticket), self.highest.get());
+            let step = batch.apply(verdict, part.clone(), &ticket.node, others);
+            batch.date_rejects(part.clone(), as_of);
+            self.look_at_unlisted(&batch, part.clone(), &ticket.node);
+            batch.withdraw(part.clone(), |entry, guard| match entry.outcome {
+                Outcome::Rejected { .. } => true,
+                Outcome::Open => guard.version.is_none(), // another was quicker
+                Outcome::Confirmed | Outcome::Superseded => false,
+            });
+            match step {
                 Step::On => {
                     let taken = batch.entries[part.clone()].iter().any(Entry::is_confirmed);
                     if failed && !taken {
@@ -166,7 +178,14 @@ impl Poster {
         self.queue.release(ticket, self.who);
         match back {
             Back::Kept => None,
-            Back::Returned(batch) => Some(batch),
+            Back::Returned(batch) => {
+                // What was written down and not sent is nothing to be afraid of.
+                let unsent = |entry: &Entry, guard: &Guard| {
+                    entry.outcome == Outcome::Open && !entry.doubtful && guard.version.is_some()
+                };
+                batch.withdraw(0..batch.len(), unsent);
+                Some(batch)
+            }
         }
     }
 
@@ -196,8 +215,13 @@ impl Poster {
 
     fn post_part(&mut self, batch: &mut Batch, part: Range<usize>, node: &Node) -> Verdict {
         let (verdict, versions) = self.post_as_it_is(batch, part.clone(), node);
-        for (entry, version) in batch.entries[part.clone()].iter_mut().zip(versions) {
-            entry.version = version;
+        for (n, version) in part.clone().zip(versions) {
+            batch.entries[n].version = version;
+            self.highest.raise(version);
+            batch.note_given(n, version);
+        }
+        if let Verdict::AtFault { status: 409, message, .. } = &verdict {
+            actual(message).into_iter().for_each(|version| self.highest.raise(version));
         }
         batch.doubt(&verdict, part);
         verdict
@@ -211,6 +235,9 @@ impl Poster {
         node: &Node,
     ) -> (Verdict, Vec<i64>) {
         batch.entries[part.clone()].iter_mut().for_each(|e| e.attempts += 1);
+        if batch.is_guarded() {
+            batch.guards[part.clone()].iter_mut().for_each(|guard| guard.looked = false);
+        }
         let url = node.url(Request::Update);
         let reply = if part.len() == batch.len() && !batch.is_guarded() {
             batch.with_whole_body(|body| self.post(url, body))
@@ -230,32 +257,80 @@ impl Poster {
     }
 
     /// Sees to it that each guarded document of a part has the version that it is for, and that
-    /// this is on the disk before it goes out.
-    fn prepare(&self, batch: &mut Batch, part: Range<usize>, node: &Node) -> Result<(), Wait> {
-        let unread: Vec<usize> = part.filter(|n| batch.guards[*n].version.is_none()).collect();
+    /// this is on the disk before it goes out. Those in doubt that were carried out are settled, and
+    /// of those that come late what finds a newer document; false: so that there is another next
+    /// part, or none.
+    fn prepare(&self, batch: &mut Batch, part: Range<usize>, node: &Node) -> Result<bool, Wait> {
+        let is_unread = |n: &usize| batch.guards[*n].version.is_none();
+        let in_doubt = |n: &usize| batch.entries[*n].doubtful && !batch.guards[*n].looked;
+        let asked: Vec<usize> = part.clone().filter(|n| is_unread(n) || in_doubt(n)).collect();
+        let unread: Vec<usize> = asked.iter().copied().filter(is_unread).collect();
         let mut found = HashMap::new();
-        for form in versions::forms(unread.iter().map(|n| batch.listed(*n))) {
+        for form in versions::forms(asked.iter().map(|n| batch.listed(*n))) {
             let reply = self.ask(node.url(Request::Versions), &form)?;
-            match versions::read(&reply, &self.unique_key) {
+            match self.read_versions(&reply) {
                 Ok(some) => found.extend(some),
-                Err(Unread::Wait(wait)) => return Err(wait),
+                Err(Unread::Wait(wait) | Unread::Nobody(wait)) => return Err(wait),
                 Err(Unread::Never(why)) => return Err(Wait::standing(why)),
             }
         }
         let version = |n: &usize| found.get(batch.listed(*n)).copied().unwrap_or(-1);
-        let versions: Vec<i64> = unread.iter().map(version).collect();
-        if let Some(intents) = batch.intents.as_ref().filter(|_| !unread.is_empty()) {
-            let intent =
-                |(n, version): (&usize, &i64)| (batch.entries[*n].line, *version, batch.listed(*n));
-            let all: Vec<_> = unread.iter().zip(&versions).map(intent).collect();
+        let mut read: Vec<(usize, i64)> = unread.iter().map(|n| (*n, version(n))).collect();
+        read.retain(|(n, version)| !batch.settle_late(*n, *version));
+        let late = read.len() < unread.len();
+        // A delete may be carried out again.
+        let once = |n: usize| batch.entries[n].kind == Kind::Add;
+        let intent = |(n, version): &(usize, i64)| {
+            once(*n).then(|| (batch.entries[*n].line, *version, batch.listed(*n)))
+        };
+        let all: Vec<_> = read.iter().filter_map(intent).collect();
+        if let Some(intents) = batch.intents.as_ref().filter(|_| !all.is_empty()) {
             let held =
                 |e| Wait::passing(format!("what is sent cannot be written down before: {e}"));
             intents.write(&all).map_err(held)?;
         }
-        for (n, version) in unread.into_iter().zip(versions) {
+        for (n, version) in read {
             batch.guards[n].version = Some(version);
         }
-        Ok(())
+        let mut settled = late;
+        for n in asked {
+            if batch.entries[n].outcome != Outcome::Open {
+                continue;
+            }
+            let now = found.get(batch.listed(n)).copied().unwrap_or(-1);
+            batch.guards[n].looked = true;
+            if batch.entries[n].doubtful && batch.guards[n].was_carried_out(now) {
+                batch.entries[n].version = now.max(0);
+                batch.note_given(n, now);
+                batch.settle(n..n + 1, &Outcome::Confirmed);
+                settled = true;
+            }
+        }
+        if settled {
+            batch.go_on_with_open(part);
+        }
+        Ok(!settled)
+    }
+
+    /// Which versions those were given that came late and were passed on, of which no receipt tells.
+    /// Where nobody says so now, a later line of the same document will take them for another's.
+    fn look_at_unlisted(&self, batch: &Batch, part: Range<usize>, node: &Node) {
+        let is_unlisted = |n: &usize| {
+            let entry = &batch.entries[*n];
+            let is_in = entry.kind == Kind::Add && entry.outcome == Outcome::Confirmed;
+            let is_late = batch.guards.get(*n).is_some_and(|guard| guard.late.is_some());
+            is_in && is_late && entry.version == 0
+        };
+        let unlisted: Vec<usize> = part.filter(is_unlisted).collect();
+        for form in versions::forms(unlisted.iter().map(|n| batch.listed(*n))) {
+            let Ok(reply) = self.ask(node.url(Request::Versions), &form) else { return };
+            let Ok(found) = self.read_versions(&reply) else { return };
+            let version = |n: &usize| Some((*n, *found.get(batch.listed(*n))?));
+            unlisted
+                .iter()
+                .filter_map(version)
+                .for_each(|(n, version)| batch.note_given(n, version));
+        }
     }
 
     /// Runs an errand. `None`: it is tried again.
@@ -282,7 +357,7 @@ impl Poster {
                 Some(answer)
             }
             Err(wait) => {
-                self.cell.set_retries(self.cell.retries() + 1);
+                self.cell.set_retries(self.cell.retries().wrapping_add(1));
                 self.queue.failed(ticket, self.who, None, &wait);
                 self.queue.again(errand);
                 None
@@ -290,12 +365,19 @@ impl Poster {
         }
     }
 
+    fn read_versions(&self, reply: &Reply) -> Result<HashMap<String, i64>, Unread> {
+        let found = versions::read(reply, &self.unique_key)?;
+        found.values().for_each(|version| self.highest.raise(*version));
+        Ok(found)
+    }
+
     /// Where Solr will not say, all may be otherwise than it confirmed.
     fn ask_versions(&self, url: &str, form: &[u8]) -> Result<Option<HashMap<String, i64>>, Wait> {
-        match versions::read(&self.ask(url, form)?, &self.unique_key) {
+        match self.read_versions(&self.ask(url, form)?) {
             Ok(found) => Ok(Some(found)),
             Err(Unread::Wait(wait)) => Err(wait),
-            Err(Unread::Never(why)) => {
+            // (Where there is no collection the updates wait for it.)
+            Err(Unread::Never(why) | Unread::Nobody(Wait { reason: why, .. })) => {
                 warn!(self.log, "what was given up on the way is sent again unseen"; "reason" => why);
                 Ok(Some(HashMap::new()))
             }
@@ -304,8 +386,8 @@ impl Poster {
 
     fn post(&self, url: &str, body: &[u8]) -> Result<Reply, Wait> {
         let reply = self.talk(url, || self.wire.post(url, body));
-        self.cell.set_posts(self.cell.posts() + 1);
-        self.cell.set_bytes_posted(self.cell.bytes_posted() + body.len() as u64);
+        self.cell.set_posts(self.cell.posts().wrapping_add(1));
+        self.cell.set_bytes_posted(self.cell.bytes_posted().wrapping_add(body.len() as u64));
         reply
     }
 
@@ -383,12 +465,20 @@ impl Batch {
     }
 
     /// A guarded document is refused for its version, after so many of the part were carried out.
-    fn apply_conflict(&mut self, part: Range<usize>, applied: usize, message: &str) -> Step {
+    pub(crate) fn apply_conflict(
+        &mut self,
+        part: Range<usize>,
+        applied: usize,
+        message: &str,
+    ) -> Step {
         let at = part.start + applied;
         self.settle(part.start..at, &Outcome::Confirmed);
         let doubtful = &mut self.entries[at].doubtful;
         match self.guards[at].conflict(message, doubtful) {
             Conflict::Settled(outcome) => {
+                if let (Outcome::Confirmed, Some(version)) = (&outcome, actual(message)) {
+                    self.note_given(at, version);
+                }
                 self.settle(at..at + 1, &outcome);
                 self.go_on_with(&[(at + 1, part.end)]);
             }
@@ -482,6 +572,30 @@ impl Batch {
         let parts = parts.iter().map(|(from, to)| *from..*to);
         self.parts.extend(parts.filter(|part| !part.is_empty()));
         (self.cuts, self.failures) = (0, 0);
+    }
+
+    /// What is open of the next part comes instead of it.
+    pub(crate) fn go_on_with_open(&mut self, part: Range<usize>) {
+        let mut parts: Vec<(usize, usize)> = Vec::new();
+        for n in part.rev().filter(|n| self.entries[*n].outcome == Outcome::Open) {
+            match parts.last_mut() {
+                Some((from, _)) if *from == n + 1 => *from = n,
+                _ => parts.push((n, n + 1)),
+            }
+        }
+        self.go_on_with(&parts);
+    }
+
+    /// Writes down of some of a part's documents that nothing has come of them, if they are guarded.
+    fn withdraw(&self, part: Range<usize>, of: impl Fn(&Entry, &Guard) -> bool) {
+        if let (true, Some(intents)) = (self.is_guarded(), &self.intents) {
+            let some = part.filter(|n| of(&self.entries[*n], &self.guards[*n]));
+            let lines: Vec<u64> = some.map(|n| self.entries[n].line).collect();
+            if !lines.is_empty() {
+                // If not now, it is written with the next intents.
+                let _ = intents.withdraw(&lines);
+            }
+        }
     }
 
     /// The parts in which something at fault is looked for, the first one last: around the one

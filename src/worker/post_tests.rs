@@ -37,6 +37,7 @@ fn office(config: &config::Config) -> Office {
         cell: cell.poster(0),
         min_rf: config.solr.min_rf,
         unique_key: config.solr.unique_key.clone(),
+        highest: Highest::new(turns.board(), cell),
         answers: sender,
         buffer: Vec::new(),
         told: false,
@@ -103,6 +104,7 @@ fn outcomes(batch: &Batch) -> Vec<char> {
     let letter = |outcome: &Outcome| match outcome {
         Outcome::Open => '?',
         Outcome::Confirmed => '+',
+        Outcome::Superseded => '=',
         Outcome::Rejected { .. } => '-',
     };
     batch.entries.iter().map(|e| letter(&e.outcome)).collect()

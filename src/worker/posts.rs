@@ -12,6 +12,7 @@ use cluster::Cluster;
 use scoreboard::{LeadersCell, Turns, WorkerCell};
 use slog::Logger;
 
+use crate::age::Highest;
 use crate::batch::Batch;
 use crate::lanes::{Back, Lanes};
 use crate::node::Errand;
@@ -70,6 +71,7 @@ impl Posts {
                     cell: cell.poster(who),
                     min_rf: config.solr.min_rf,
                     unique_key: config.solr.unique_key.clone(),
+                    highest: Highest::new(turns.board(), cell),
                     answers: Sender::clone(&sender),
                     buffer: Vec::new(),
                     told: false,

@@ -130,7 +130,11 @@ struct Lossy<'a>(Cow<'a, str>);
 
 /// Ids and versions out of a flat list `id, version, id, version, …`.
 #[derive(Default)]
-struct Ids<'a>(Vec<(Cow<'a, str>, i64)>);
+struct Ids<'a>(Vec<(Id<'a>, i64)>);
+
+/// An id as it is in memory: it is compared with ours, and ours are text.
+#[derive(PartialEq, Eq)]
+struct Id<'a>(Cow<'a, [u8]>);
 
 /// What an update with `versions=true` was answered. `leads`: it was sent to a shard's leader, whose
 /// receipt lists what it has applied, in order, also when it refuses one.
@@ -208,9 +212,9 @@ fn judge_answer(
     }
     let of = |kind: Kind| {
         let entries = part.clone().filter(move |e| sent.entries[*e].kind == kind);
-        entries.map(|e| sent.listed(e))
+        entries.map(|e| sent.listed(e).as_bytes())
     };
-    let same = |listed: &Ids<'_>, kind| listed.0.iter().map(|(id, _)| &**id).eq(of(kind));
+    let same = |listed: &Ids<'_>, kind| listed.0.iter().map(|(id, _)| &*id.0).eq(of(kind));
     if !same(&answer.adds, Kind::Add) || !same(&answer.deletes, Kind::Delete) {
         return waits(Wait::standing(
             "Solr's receipt lists other documents than were sent: its update chain drops or renames \
@@ -234,7 +238,9 @@ fn applied(answer: &Answer<'_>, sent: &Batch, part: Range<usize>) -> Option<usiz
             Kind::Delete => &mut deletes,
         };
         match listed.next() {
-            Some((id, version)) if id == sent.listed(entry) && *version != 0 => count += 1,
+            Some((Id(id), version)) if **id == *sent.listed(entry).as_bytes() && *version != 0 => {
+                count += 1;
+            }
             Some(_) => return None,
             None => break,
         }
@@ -428,6 +434,28 @@ impl<'de: 'a, 'a> Deserialize<'de> for Lossy<'a> {
     }
 }
 
+impl<'de: 'a, 'a> Deserialize<'de> for Id<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Id<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id")
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Id(Cow::Borrowed(bytes)))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Id(Cow::Owned(bytes.to_vec())))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Ids<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Flat;
@@ -440,7 +468,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Ids<'a> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
                 let mut ids = Vec::new();
-                while let Some(Lossy(id)) = list.next_element()? {
+                while let Some(id) = list.next_element()? {
                     let version = list.next_element()?.unwrap_or(0); // 0: forwarded
                     ids.push((id, version));
                 }

@@ -1,9 +1,13 @@
 //! Rejects: lines that can never be delivered, on paper for a person to read and for `retry` to
 //! read back. Here is the form of one, and the file in `active/` to which a share appends its own.
 //!
+//! A reject remembers how old it is: `as_of`, the highest version in any receipt by then, and `claim`,
+//! the number under which its delta was first claimed. By that `retry` knows what is newer.
+//!
 //! The file is what a checkpoint counts, so its length at the mark is exact: records are written at
 //! known places, never merely appended, and a write that failed half-way is done again at the same
-//! place. It forgets nothing that it was given until it is on the disk.
+//! place. It forgets nothing that it was given until it is on the disk, and says the disk, by a sync:
+//! after a failing one Linux forgets what it could not write, and the next one succeeds (fsync(2)).
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use serde::Serialize;
+
+use crate::age::Age;
 
 /// Where a line was found to be undeliverable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,6 +51,8 @@ pub(crate) struct Reject<'a> {
     pub(crate) status: Option<u16>,
     pub(crate) reason: &'a str,
     pub(crate) attempts: u32,
+    /// How old what it says is.
+    pub(crate) age: Age,
     pub(crate) original: Original<'a>,
 }
 
@@ -59,6 +67,8 @@ struct Record<'a> {
     reason: &'a str,
     attempts: u32,
     time: String,
+    as_of: u64,
+    claim: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +100,8 @@ impl Reject<'_> {
             reason: self.reason,
             attempts: self.attempts,
             time: logs::time(sys::clock::wall_ms()),
+            as_of: self.age.as_of,
+            claim: self.age.claim,
             raw,
             raw_base64,
             length,
@@ -104,11 +116,10 @@ impl Reject<'_> {
 pub(crate) struct RejectFile {
     path: PathBuf,
     file: Option<File>,
-    /// So much of it is written.
-    written: u64,
+    /// So much of it is on the disk.
+    synced: u64,
     /// What comes behind.
-    unwritten: Vec<u8>,
-    synced: bool,
+    waiting: Vec<u8>,
 }
 
 impl RejectFile {
@@ -128,56 +139,40 @@ impl RejectFile {
             Err(_) if length > 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(_) => None,
         };
-        Ok(RejectFile {
-            path: path.into(),
-            file,
-            written: length,
-            unwritten: Vec::new(),
-            synced: true,
-        })
+        Ok(RejectFile { path: path.into(), file, synced: length, waiting: Vec::new() })
     }
 
     pub(crate) fn append(&mut self, record: &[u8]) {
-        self.unwritten.extend_from_slice(record);
+        self.waiting.extend_from_slice(record);
     }
 
     /// Bytes that wait for the disk.
     pub(crate) fn waiting(&self) -> usize {
-        self.unwritten.len()
+        self.waiting.len()
     }
 
     /// Its length with everything that it was given.
     pub(crate) fn length(&self) -> u64 {
-        self.written + self.unwritten.len() as u64
+        self.synced + self.waiting.len() as u64
     }
 
-    /// Writes what waits. After an error it may be called again.
-    pub(crate) fn write(&mut self) -> io::Result<()> {
-        if self.unwritten.is_empty() {
+    /// Everything that it was given is on the disk when this returns. After an error it may be
+    /// called again, and writes all of that again.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
             return Ok(());
         }
-        self.synced = false;
         if self.file.is_none() {
             let create =
                 OpenOptions::new().write(true).create(true).truncate(true).open(&self.path);
             self.file = Some(create?);
         }
         let file = self.file.as_ref().expect("it has just been opened");
-        file.write_all_at(&self.unwritten, self.written)?;
-        self.written += self.unwritten.len() as u64;
-        self.unwritten.clear();
-        self.unwritten.shrink_to(1 << 20);
-        Ok(())
-    }
-
-    /// Everything that it was given is on the disk when this returns.
-    pub(crate) fn sync(&mut self) -> io::Result<()> {
-        self.write()?;
-        match &self.file {
-            Some(file) if !self.synced => file.sync_data()?,
-            _ => {}
-        }
-        self.synced = true;
+        file.write_all_at(&self.waiting, self.synced)?;
+        file.sync_data()?;
+        self.synced += self.waiting.len() as u64;
+        self.waiting.clear();
+        self.waiting.shrink_to(1 << 20);
         Ok(())
     }
 }
@@ -196,6 +191,7 @@ mod tests {
             status: None,
             reason: "no \"JSON\"",
             attempts: 0,
+            age: Age { as_of: 9, claim: 3 },
             original,
         }
     }
@@ -216,7 +212,8 @@ mod tests {
             shown(&reject(Original::Bytes(b"{\"a\":\t"))),
             concat!(
                 r#"{"delta":"offers.jsonl","line":7,"offset":123,"id":null,"stage":"parse","#,
-                r#""status":null,"reason":"no \"JSON\"","attempts":0,"time":"T","raw":"{\"a\":\t"}"#,
+                r#""status":null,"reason":"no \"JSON\"","attempts":0,"time":"T","as_of":9,"claim":3,"#,
+                r#""raw":"{\"a\":\t"}"#,
                 "\n"
             )
         );
@@ -231,12 +228,13 @@ mod tests {
             shown(&by_solr),
             concat!(
                 r#"{"delta":"offers.jsonl","line":7,"offset":123,"id":"x","stage":"solr","#,
-                r#""status":400,"reason":"no \"JSON\"","attempts":3,"time":"T","raw_base64":"//4="}"#,
+                r#""status":400,"reason":"no \"JSON\"","attempts":3,"time":"T","as_of":9,"claim":3,"#,
+                r#""raw_base64":"//4="}"#,
                 "\n"
             )
         );
         let long = shown(&reject(Original::Length(99_999_999)));
-        assert!(long.ends_with("\"time\":\"T\",\"length\":99999999}\n"), "{long}");
+        assert!(long.ends_with("\"claim\":3,\"length\":99999999}\n"), "{long}");
     }
 
     #[test]
@@ -264,7 +262,26 @@ mod tests {
         let mut file = RejectFile::open(Path::new("/nonexistent/r"), 0).unwrap();
         file.file = Some(full);
         file.append(b"one\n");
-        assert_eq!(file.write().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.sync().unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!((file.length(), file.waiting()), (4, 4));
+    }
+
+    #[test]
+    fn what_a_failing_sync_has_lost_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r");
+        let mut file = RejectFile::open(&path, 0).unwrap();
+        file.append(b"one\n");
+        file.sync().unwrap();
+        // Takes every write, has nothing of it, and fails the sync.
+        let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        let good = file.file.replace(null);
+        file.append(b"two\n");
+        file.sync().unwrap_err();
+        file.append(b"three\n");
+        assert_eq!((file.length(), file.waiting()), (14, 10));
+        file.file = good;
+        file.sync().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\nthree\n");
     }
 }

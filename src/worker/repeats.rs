@@ -7,7 +7,8 @@
 //!
 //! Comparing takes little time and memory, since nearly all ids stand there once: a first pass puts each
 //! hash's bit into a map, and into a second one if it is there already; a second pass picks out those
-//! that have a bit in the second map, few, and sorts them.
+//! that have a bit in the second map, few, and sorts them. If nearly all stand there twice they are
+//! many, and are picked out in several passes, a part of the hashes in each.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,6 +20,8 @@ pub(crate) const MOST: u64 = 4_000_000;
 const RECORD: usize = 12;
 /// Records are written when there are so many bytes of them.
 const BUFFER: usize = 48 << 10;
+/// So many are picked out at a time: 16 MiB of them.
+const PART: u64 = 1 << 20;
 /// The maps have so many bits for each record, and so many in all at most: two times 4 MiB.
 const BITS: u64 = 8;
 const MOST_BITS: u64 = 1 << 25;
@@ -29,32 +32,34 @@ pub(crate) struct Ids {
     buffer: Vec<u8>,
     file: Option<File>,
     /// It cannot be written, so nobody looks any more.
-    pub(crate) broken: Option<io::Error>,
+    broken: bool,
 }
 
 impl Ids {
     pub(crate) fn new(path: PathBuf) -> Ids {
-        Ids { path, buffer: Vec::new(), file: None, broken: None }
+        Ids { path, buffer: Vec::new(), file: None, broken: false }
     }
 
     /// A line has a document of this id's hash.
-    pub(crate) fn note(&mut self, hash: u64, line: u64) {
-        if line >= MOST || self.broken.is_some() {
-            return;
+    pub(crate) fn note(&mut self, hash: u64, line: u64) -> io::Result<()> {
+        if line >= MOST || self.broken {
+            return Ok(());
         }
         self.buffer.extend_from_slice(&hash.to_le_bytes());
         self.buffer.extend_from_slice(&(line as u32).to_le_bytes());
         if self.buffer.len() >= BUFFER {
-            self.write();
+            return self.write();
         }
+        Ok(())
     }
 
-    /// Writes what is not written yet. It is not synced: what a power cut takes is not counted.
-    pub(crate) fn write(&mut self) {
-        if let Err(e) = self.try_to_write() {
-            self.broken = Some(e);
-        }
+    /// Writes what is not written yet. It is not synced: what a power cut takes is not counted. What
+    /// goes wrong here goes wrong once: nothing more is written then.
+    pub(crate) fn write(&mut self) -> io::Result<()> {
+        let written = self.try_to_write();
+        self.broken |= written.is_err();
         self.buffer.clear();
+        written
     }
 
     fn try_to_write(&mut self) -> io::Result<()> {
@@ -62,7 +67,11 @@ impl Ids {
             return Ok(());
         }
         if self.file.is_none() {
-            self.file = Some(OpenOptions::new().append(true).create(true).open(&self.path)?);
+            let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+            // A torn record at the end would put all others out of place.
+            let length = file.metadata()?.len();
+            file.set_len(length - length % RECORD as u64)?;
+            self.file = Some(file);
         }
         self.file.iter_mut().try_for_each(|file| file.write_all(&self.buffer))
     }
@@ -73,10 +82,14 @@ pub(crate) struct Repeats {
     paths: Vec<PathBuf>,
     /// The next file, in the first pass, then in the second.
     next: usize,
-    seen: Bits,
-    again: Bits,
-    /// What may be there on several lines.
+    seen: Seen,
+    /// So many records found their bit set, in the first pass: that many are picked, and as many more
+    /// at most.
+    met: u64,
+    /// What may be there on several lines, of this part.
     picked: Vec<(u64, u32)>,
+    /// Lines with an id that an earlier one has, of the parts before.
+    count: u64,
 }
 
 impl Repeats {
@@ -87,8 +100,8 @@ impl Repeats {
             records += length(path)? / RECORD as u64;
         }
         let bits = (records * BITS).clamp(64, MOST_BITS).next_power_of_two();
-        let (seen, again) = (Bits::new(bits), Bits::new(bits));
-        Ok(Repeats { paths, next: 0, seen, again, picked: Vec::new() })
+        let (seen, picked) = (Seen::new(bits), Vec::new());
+        Ok(Repeats { paths, next: 0, seen, met: 0, picked, count: 0 })
     }
 
     /// Looks at one file; after the last, once more, it answers how many lines have an id that an
@@ -96,56 +109,64 @@ impl Repeats {
     pub(crate) fn step(&mut self) -> io::Result<Option<u64>> {
         let (at, count) = (self.next, self.paths.len());
         self.next += 1;
-        if at < count {
-            let (seen, again) = (&mut self.seen, &mut self.again);
-            read(&self.paths[at], |hash, _| {
-                if seen.set(hash) {
-                    again.set(hash);
-                }
-            })?;
-        } else if at < 2 * count {
-            let (again, picked) = (&self.again, &mut self.picked);
-            read(&self.paths[at - count], |hash, line| {
-                if again.has(hash) {
-                    picked.push((hash, line));
-                }
-            })?;
-        } else {
-            self.picked.sort_unstable();
-            self.picked.dedup(); // a line that was sent twice
-            let same = |pair: &&[(u64, u32)]| pair[0].0 == pair[1].0;
-            return Ok(Some(self.picked.windows(2).filter(same).count() as u64));
+        if count == 0 {
+            return Ok(Some(0));
         }
-        Ok(None)
+        if at < count {
+            let (seen, met) = (&mut self.seen, &mut self.met);
+            read(&self.paths[at], |hash, _| *met += u64::from(seen.see(hash)))?;
+            return Ok(None);
+        }
+        let parts = (2 * self.met).div_ceil(PART).max(1);
+        let part = (at / count - 1) as u64;
+        let (seen, picked) = (&self.seen, &mut self.picked);
+        read(&self.paths[at % count], |hash, line| {
+            if seen.is_again(hash) && (hash >> 32) % parts == part {
+                picked.push((hash, line));
+            }
+        })?;
+        if self.next % count > 0 {
+            return Ok(None);
+        }
+        self.picked.sort_unstable();
+        self.picked.dedup(); // a line that was sent twice
+        let same = |pair: &&[(u64, u32)]| pair[0].0 == pair[1].0;
+        self.count += self.picked.windows(2).filter(same).count() as u64;
+        self.picked.clear();
+        Ok((part + 1 == parts).then_some(self.count))
     }
 }
 
-/// A bit for each of some values of a hash.
-struct Bits {
-    words: Vec<u64>,
+/// The two maps: a bit for each of some values of a hash, whether it was seen, and whether again. They
+/// stand side by side and nothing is decided by them before the end, so that the processor need not
+/// wait for one place in memory before it goes to the next.
+struct Seen {
+    words: Vec<[u64; 2]>,
 }
 
-impl Bits {
-    /// So many, a power of two.
-    fn new(bits: u64) -> Bits {
-        Bits { words: vec![0; (bits / 64) as usize] }
+impl Seen {
+    /// So many values, a power of two.
+    fn new(bits: u64) -> Seen {
+        Seen { words: vec![[0; 2]; (bits / 64) as usize] }
     }
 
     fn place(&self, hash: u64) -> (usize, u64) {
         ((hash >> 6) as usize & (self.words.len() - 1), 1 << (hash & 63))
     }
 
-    /// Sets the hash's bit; whether it was set before.
-    fn set(&mut self, hash: u64) -> bool {
+    /// Whether it was seen before.
+    fn see(&mut self, hash: u64) -> bool {
         let (at, bit) = self.place(hash);
-        let was = self.words[at] & bit != 0;
-        self.words[at] |= bit;
-        was
+        let [once, again] = &mut self.words[at];
+        let before = *once & bit;
+        *again |= before;
+        *once |= bit;
+        before != 0
     }
 
-    fn has(&self, hash: u64) -> bool {
+    fn is_again(&self, hash: u64) -> bool {
         let (at, bit) = self.place(hash);
-        self.words[at] & bit != 0
+        self.words[at][1] & bit != 0
     }
 }
 
@@ -201,15 +222,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |n: u32| dir.path().join(format!("{n}"));
         let mut first = Ids::new(path(0));
-        [(7, 0), (8, 2), (7, 4)].into_iter().for_each(|(hash, line)| first.note(hash, line));
-        first.write();
+        let note = |ids: &mut Ids, all: &[(u64, u64)]| {
+            all.iter().for_each(|(hash, line)| ids.note(*hash, *line).unwrap());
+            ids.write().unwrap();
+        };
+        note(&mut first, &[(7, 0), (8, 2), (7, 4)]);
         // Another worker goes on with the share, and does line 4 again.
         let mut again = Ids::new(path(0));
-        [(7, 4), (9, 6)].into_iter().for_each(|(hash, line)| again.note(hash, line));
-        again.write();
+        note(&mut again, &[(7, 4), (9, 6)]);
         let mut other = Ids::new(path(1));
-        [(9, 1), (7, 3), (10, MOST), (8, MOST)].into_iter().for_each(|(h, l)| other.note(h, l));
-        other.write();
+        note(&mut other, &[(9, 1), (7, 3), (10, MOST), (8, MOST)]);
         let mut repeats = Repeats::begin((0..3).map(path).collect()).unwrap();
         assert_eq!(count(&mut repeats), 3, "7 twice more, 9 once more");
     }
@@ -221,12 +243,34 @@ mod tests {
         let mut ids = paths.clone().map(Ids::new);
         for line in 0..700_000u64 {
             let hash = (line % 600_000).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            ids[(line % 2) as usize].note(hash, line);
+            ids[(line % 2) as usize].note(hash, line).unwrap();
         }
-        ids.iter_mut().for_each(Ids::write);
+        ids.iter_mut().for_each(|ids| ids.write().unwrap());
         let mut repeats = Repeats::begin(paths.to_vec()).unwrap();
+        (0..3).for_each(|_| assert_eq!(repeats.step().unwrap(), None));
+        assert!((100_000..160_000).contains(&repeats.picked.len()), "{}", repeats.picked.len());
         assert_eq!(count(&mut repeats), 100_000);
-        assert!((200_000..320_000).contains(&repeats.picked.len()), "{}", repeats.picked.len());
+    }
+
+    #[test]
+    fn where_nearly_all_come_again_they_are_picked_part_by_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = [dir.path().join("0"), dir.path().join("1"), dir.path().join("not there")];
+        let mut ids = paths.clone().map(Ids::new);
+        let lines = 2 * PART + 10;
+        for line in 0..lines {
+            let hash = (line / 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ids[(line % 2) as usize].note(hash, line).unwrap();
+        }
+        ids.iter_mut().for_each(|ids| ids.write().unwrap());
+        let mut repeats = Repeats::begin(paths.to_vec()).unwrap();
+        let (mut most, mut found) = (0, None);
+        while found.is_none() {
+            found = repeats.step().unwrap();
+            most = most.max(repeats.picked.len());
+        }
+        assert_eq!(found, Some(lines / 2));
+        assert!(most <= PART as usize, "{most} at a time");
     }
 
     #[test]
@@ -234,15 +278,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0");
         let mut ids = Ids::new(path.clone());
-        [(7, 0), (7, 1)].into_iter().for_each(|(hash, line)| ids.note(hash, line));
-        ids.write();
+        [(7, 0), (7, 1)].into_iter().for_each(|(hash, line)| ids.note(hash, line).unwrap());
+        ids.write().unwrap();
         File::options().write(true).open(&path).unwrap().set_len(23).unwrap();
-        assert_eq!(count(&mut Repeats::begin(vec![path]).unwrap()), 0);
+        assert_eq!(count(&mut Repeats::begin(vec![path.clone()]).unwrap()), 0);
+        // Whoever goes on with it puts nothing out of place.
+        let mut ids = Ids::new(path.clone());
+        [(7, 1), (7, 2)].into_iter().for_each(|(hash, line)| ids.note(hash, line).unwrap());
+        ids.write().unwrap();
+        assert_eq!(count(&mut Repeats::begin(vec![path]).unwrap()), 2);
         let mut ids = Ids::new(dir.path().join("no/such/folder"));
-        ids.note(1, 1);
-        ids.write();
-        assert!(ids.broken.is_some());
-        ids.note(1, 1);
-        assert!(ids.buffer.is_empty());
+        ids.note(1, 1).unwrap();
+        assert!(ids.write().is_err());
+        ids.note(1, 1).unwrap();
+        assert!(ids.buffer.is_empty() && ids.write().is_ok(), "it is told once");
     }
 }

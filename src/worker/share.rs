@@ -11,18 +11,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scoreboard::{Board, WorkerCell};
+use scoreboard::{Board, Counts, Held, WorkerCell};
 use slog::{Logger, info, warn};
-use spool::{Checkpoint, Identity, Spool};
+use spool::{Beyond, Checkpoint, Identity, Kind as What, Spool, Standing};
 
 use crate::batch::{Batch, Kind, Outcome};
 use crate::convert::{Converted, Converter};
 use crate::doubts::{Audit, Doubt, Doubts};
-use crate::finish::counts_at;
 use crate::hold::{Hold, is_the_deltas};
 use crate::intents::Intents;
 use crate::limit;
-use crate::lines::{Found, Grown, Lines, Place};
+use crate::lines::{Behind, Found, Grown, Lines, Place, behind};
+use crate::papers::{self, Papers};
 use crate::partition::Partition;
 use crate::posts::Posts;
 use crate::rejects::{Original, Reject, RejectFile, Stage};
@@ -35,8 +35,14 @@ use crate::window::{self, Done, Window};
 const CHECKPOINT: u64 = 1000;
 /// A turn that found nothing to post ends after so many milliseconds: orders may wait.
 const TURN: u64 = 20;
+/// For so many times `settle` a share whose delta goes on growing reads on.
+const PATIENCE: u64 = 10;
 /// Reading stops while so many bytes of rejects wait for the disk.
-const UNWRITTEN: usize = 1 << 20;
+const UNSYNCED: usize = 1 << 20;
+
+/// What is to be done with a delta that is not what it was.
+pub(crate) const OVER_AGAIN: &str =
+    "hand it over again (lines that count, by inc or add, count twice if they were delivered)";
 
 /// What a worker has for all its shares.
 pub(crate) struct Shop {
@@ -83,7 +89,7 @@ enum Reading {
 /// One worker's lines of a delta.
 pub(crate) struct Share {
     order: orders::Share,
-    delta: String,
+    papers: Papers,
     identity: Identity,
     checkpoint_path: std::path::PathBuf,
     partition: Partition,
@@ -97,6 +103,8 @@ pub(crate) struct Share {
     doubts: Doubts,
     audit: Option<Audit>,
     looked: bool,
+    /// A batch came back with some that were given up and are not settled.
+    left_in_doubt: bool,
     /// Doubtful lines that are sorted again.
     sorted_again: HashSet<u64>,
     /// Lines before this one another worker may have sent before it died.
@@ -107,8 +115,12 @@ pub(crate) struct Share {
     /// Where a document may have one line only.
     ids: Option<Ids>,
     reading: Reading,
+    /// When it was first seen that there is more behind the end.
+    growing: Option<u64>,
     /// Where the mark is and what lies before it.
     mark: Checkpoint,
+    /// Lines beyond the mark that were done before this began.
+    beyond: Beyond,
     saved: Checkpoint,
     saved_at: u64,
     /// At the beginning there may be no checkpoint that says so.
@@ -125,82 +137,136 @@ impl Share {
         posts: &Posts,
         now: u64,
     ) -> Result<Share, Unopened> {
-        let delta = order.name.to_string_lossy().into_owned();
-        let at_fault = |e: io::Error| match is_the_deltas(&e) {
-            true => Unopened::Fault(format!("cannot read {delta}: {e}")),
+        let delta = order.name.to_string_lossy();
+        let at_fault = |e: io::Error| match is_the_deltas(&e, order.kind, &order.name, &shop.spool)
+        {
+            true => Unopened::Fault(format!("cannot read {delta}: {}", spool::remedy(&e))),
             false => Unopened::Machine(e),
         };
         if order.of == 0 || order.share >= order.of {
             return Err(Unopened::Fault(format!("no share {} of {}", order.share, order.of)));
         }
-        let file = shop.spool.open_delta(&order.name).map_err(at_fault)?;
+        let file = shop.spool.open_claimed(order.kind, &order.name).map_err(at_fault)?;
         let found = file.metadata().map_err(Unopened::Machine)?;
+        let progress = papers::progress(&order, &shop.spool).map_err(|e| match e {
+            Some(e) => Unopened::Machine(e),
+            None => Unopened::Fault(spool::unknown_progress(&order.name)),
+        })?;
+        let spool::Begin { line, offset } = order.begin;
+        if behind(&file, offset).map_err(at_fault)? == Behind::Within {
+            return Err(Unopened::Fault(format!(
+                "{delta} was written to after it was delivered, and line {line} has grown: hand that line \
+                 over anew, when it is closed; retry delivers what comes behind it"
+            )));
+        }
+        let begin = Checkpoint { line, offset, ..Checkpoint::default() };
         let identity = Identity::of(order.claim, order.share, order.of, &found);
         let checkpoint_path = shop.spool.checkpoint(order.claim, order.share);
-        let (mut mark, ever_saved, rejects) =
-            take_up(&checkpoint_path, &identity, &shop.spool.rejects(order.claim, order.share))
-                .map_err(Unopened::Machine)?;
-        let path = shop.spool.intents(order.claim, order.share);
-        let intents = Arc::new(Intents::open(&path, mark.line).map_err(Unopened::Machine)?);
-        let counted = counts_at(&checkpoint_path).map_err(Unopened::Machine)?;
-        let partition = Partition::new(&order);
-        let lines = Lines::new(
-            file,
-            partition.by_number(),
-            shop.config.spool.max_line,
-            mark.line,
-            mark.offset,
+        let before = progress.as_ref().and_then(|p| p.standing(order.share, order.of, &found));
+        let (mut mark, beyond, ever_saved, rejects) = take_up(
+            &checkpoint_path,
+            &identity,
+            &shop.spool.rejects(order.claim, order.share),
+            before,
+            begin,
         )
-        .map_err(at_fault)?;
+        .map_err(Unopened::Machine)?;
+        let path = shop.spool.intents(order.claim, order.share);
+        let intents =
+            Intents::open(&path, mark.line, || shop.cell.set_heartbeat(sys::clock::now_ms()));
+        let intents = Arc::new(intents.map_err(Unopened::Machine)?);
+        if let Some(before) = before {
+            intents.begin_with(&before.sent, mark.line).map_err(Unopened::Machine)?;
+        }
+        let papers =
+            Papers::new(&order, progress.as_ref(), &intents, shop).map_err(Unopened::Machine)?;
+        let doubts = Doubts::open(shop.spool.doubts(order.claim, order.share));
+        let doubts = doubts.map_err(Unopened::Machine)?;
+        let found = Checkpoint::found(&checkpoint_path).map_err(Unopened::Machine)?;
+        let partition = Partition::new(order.share, order.of, order.key.as_deref());
+        // A record of what is retried may be longer than the line in it; it was short enough once.
+        let longest = match order.kind {
+            What::Delta | What::Rest => shop.config.spool.max_line,
+            What::Rejects => u64::MAX,
+        };
+        let lines = Lines::new(file, partition.by_number(), longest, mark.line, mark.offset)
+            .map_err(at_fault)?;
+        if let Some(index) = lines.is_within() {
+            warn!(shop.log, "a line has grown since it was read, and its rest is passed over: hand that line \
+                over anew"; "delta" => papers.delta(), "line" => index + 1);
+        }
         let tally = shop.cell.tally();
         let (claim, share) = (order.claim, order.share.into());
-        let known = shop.board.known(claim, share).zip(counted.unwrap_or_default(), u64::max);
+        let (counted, quiet) = match &found {
+            Some((_, (last, _))) => (last.counts, last.quiet),
+            None => (Counts::default(), true),
+        };
+        let counts = counted.zip(mark.counts, u64::max);
+        let known = shop.board.known(claim, share).zip(counts, u64::max);
         // Whoever had it before was a window ahead of its mark at most; and that, a second ahead of
         // its checkpoint.
         let ahead = known.lines.saturating_sub(mark.counts.lines) + 2 * window::MOST as u64;
-        let replayed = if mark.quiet || !ever_saved { 0 } else { ahead };
-        if std::mem::take(&mut mark.quiet) || counted.is_none() {
+        let replayed = if quiet { 0 } else { ahead };
+        mark.quiet = false;
+        if quiet {
             // From now on it is seen that somebody had it. (If not, the disk is full, and nothing is
             // kept at all before it works.)
-            let _ = mark.save(&checkpoint_path, &identity);
+            let _ = match found {
+                // It is not taken up, but says what was counted.
+                Some((of, (last, done))) if !ever_saved => {
+                    Checkpoint { quiet: false, ..last }.save_with(&checkpoint_path, &of, &done)
+                }
+                _ => mark.save_with(&checkpoint_path, &identity, &beyond),
+            };
         }
         shop.cell.publish(&tally.begin(claim, share, mark.offset, known));
-        if mark.offset > 0 {
-            info!(shop.log, "share taken up again"; "delta" => &delta, "share" => order.share,
+        if mark.offset > offset {
+            info!(shop.log, "share taken up again"; "delta" => papers.delta(), "share" => order.share,
                 "line" => mark.line + 1);
         }
         let retry = &shop.config.retry;
+        // (What is retried was looked at when it was read first.)
+        let is_divided_by_line = order.key.is_none() && order.kind == What::Delta;
         Ok(Share {
             window: Window::new(order.of),
-            delta,
+            papers,
             identity,
             checkpoint_path,
             partition,
             lines,
             sorter: Sorter::new(shop.config.batch, posts, Arc::clone(&intents)),
             intents,
-            doubts: Doubts::default(),
+            doubts,
             audit: None,
             looked: false,
+            left_in_doubt: false,
             sorted_again: HashSet::new(),
             sent_before: 0,
             replayed,
             held: VecDeque::new(),
             rejects,
-            ids: order.key.is_none().then(|| Ids::new(shop.spool.ids(order.claim, order.share))),
+            ids: is_divided_by_line.then(|| Ids::new(shop.spool.ids(order.claim, order.share))),
             reading: Reading::On,
+            growing: None,
             mark,
+            beyond,
             saved: mark,
             saved_at: now,
             ever_saved,
-            read_hold: Hold::new("cannot read the delta", retry, &shop.log),
-            write_hold: Hold::new("cannot write checkpoint or rejects", retry, &shop.log),
+            read_hold: Hold::new(Held::Read, retry, &shop.log),
+            write_hold: Hold::new(Held::Write, retry, &shop.log),
             order,
         })
     }
 
     pub(crate) fn order(&self) -> &orders::Share {
         &self.order
+    }
+
+    /// What holds it up.
+    pub(crate) fn held(&self) -> Option<(Held, i32)> {
+        let intending = || self.intents.trouble().map(|errno| (Held::Intend, errno));
+        self.write_hold.told().or_else(intending).or(self.read_hold.told())
     }
 
     /// Reads no more: it ends with this reason once what is under way is answered.
@@ -227,7 +293,10 @@ impl Share {
         self.post_what_is_due(posts, now);
         self.move_mark(shop, posts);
         let at_end = self.is_at_end(posts);
-        self.keep(at_end, now);
+        if let (Reading::Given { .. }, true) = (&self.reading, at_end) {
+            self.look_beyond(shop);
+        }
+        self.keep(at_end, shop, now);
         match &self.reading {
             _ if !self.is_kept(at_end) => Turn::Wait(self.next_event(now)),
             Reading::Given { up } if at_end => {
@@ -235,7 +304,7 @@ impl Share {
                 Turn::Failed(up.clone())
             }
             Reading::Ended(_) if at_end && self.is_in_doubt() => self.look_again(shop, posts, now),
-            Reading::Ended(_) if at_end => self.end(posts, now),
+            Reading::Ended(_) if at_end => self.end(shop, posts, now),
             // What the mark has passed, or the disk has taken, made room.
             _ if read || self.can_read(posts, now) => Turn::Again,
             _ => Turn::Wait(self.next_event(now)),
@@ -247,21 +316,36 @@ impl Share {
     fn read(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> bool {
         while self.can_read(posts, now) {
             match self.lines.next() {
+                Ok(Found::Line(place, _) | Found::TooLong(place, _)) if self.is_done(place) => {
+                    self.window.push(place, Some(Done::Before));
+                }
                 Ok(Found::Line(place, range)) => {
-                    let line = self.lines.bytes(range);
-                    if !self.partition.has(place.index, Some(line)) {
+                    let bytes = self.lines.bytes(range);
+                    if !self.partition.has(place.index, Some(bytes)) {
                         continue;
+                    }
+                    if place.offset == 0 && self.lines.has_bom() {
+                        info!(shop.log, "the delta begins with a byte order mark, which is passed over";
+                            "delta" => self.papers.delta());
                     }
                     if self.replayed > 0 {
                         self.replayed -= 1;
                         self.sent_before = place.index + 1;
                     }
+                    let line = match self.papers.line(place, bytes) {
+                        Ok(line) => line,
+                        Err(record) => {
+                            self.window.push(place, Some(Done::Rejected(record)));
+                            continue;
+                        }
+                    };
+                    self.sorter.come_late(self.papers.late(place.index));
                     let converted = match self.order.poison.contains(&place.index) {
                         true => poisoned(),
                         false => {
                             shop.cell.set_hand(place.index + 1);
                             let field = self.sorter.router_field();
-                            let converted = shop.converter.convert(line, field);
+                            let converted = shop.converter.convert(&line, field);
                             shop.cell.set_hand(0);
                             converted
                         }
@@ -270,12 +354,15 @@ impl Share {
                         self.window.push(place, Some(done));
                         continue;
                     }
-                    let added = self.sorter.add(place, line, &converted, posts, now);
+                    if is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts) {
+                        self.window.push(place, None);
+                        self.held.push_back((place, line.to_vec()));
+                        continue;
+                    }
+                    let added = self.sorter.add(place, &line, &converted, posts, now);
                     let done = match &converted {
                         Converted::Reject { stage, reason } => {
-                            let reject = reject(&self.delta, place, *stage, reason);
-                            let original = Original::Bytes(line);
-                            Some(Done::Rejected(Reject { original, ..reject }.record()))
+                            Some(rejected(&self.papers, place, &line, *stage, reason))
                         }
                         Converted::Nothing => Some(Done::Nothing),
                         Converted::Doc { .. } | Converted::Delete { .. } => None,
@@ -284,7 +371,7 @@ impl Share {
                     if added == Added::NotYet {
                         self.held.push_back((place, line.to_vec()));
                     }
-                    become_of(&mut self.window, &self.delta, place, line, added);
+                    become_of(&mut self.window, &self.intents, &self.papers, place, &line, added);
                 }
                 Ok(Found::TooLong(place, _)) if !self.partition.has(place.index, None) => {}
                 Ok(Found::TooLong(place, length)) => {
@@ -293,7 +380,7 @@ impl Share {
                         shop.config.spool.max_line
                     );
                     let original = Original::Length(length);
-                    let reject = reject(&self.delta, place, Stage::Parse, &reason);
+                    let reject = self.papers.reject(place, Stage::Parse, &reason, None);
                     let record = Reject { original, ..reject }.record();
                     self.window.push(place, Some(Done::Rejected(record)));
                 }
@@ -303,9 +390,17 @@ impl Share {
                         return true;
                     }
                 }
-                Ok(Found::End(place)) => self.reading = Reading::Ended(place),
-                Err(e) if is_the_deltas(&e) => {
-                    self.give_up(format!("cannot read {}: {e}", self.delta), posts);
+                Ok(Found::End(place)) => {
+                    if place.offset > self.identity.size {
+                        // It grew while it was read: the checkpoint must speak of what was read.
+                        self.identity.size = place.offset;
+                        self.ever_saved = false;
+                    }
+                    self.reading = Reading::Ended(place);
+                }
+                Err(e) if is_the_deltas(&e, self.order.kind, &self.order.name, &shop.spool) => {
+                    let words = spool::remedy(&e);
+                    self.give_up(format!("cannot read {}: {words}", self.papers.delta()), posts);
                 }
                 Err(e) => self.read_hold.failed(&e, now),
             }
@@ -328,7 +423,7 @@ impl Share {
             && posts.has_room()
             && posts.layout() == self.sorter.layout()
             && !self.window.is_full()
-            && self.rejects.waiting() < UNWRITTEN
+            && self.rejects.waiting() < UNSYNCED
             && !self.write_hold.is_on()
             && self.read_hold.left(now).is_none()
     }
@@ -347,13 +442,26 @@ impl Share {
     /// Sorts the lines that had to wait, as far as they need not any more.
     fn add_held(&mut self, shop: &Shop, posts: &mut Posts, now: u64) {
         while let Some((place, line)) = self.held.pop_front() {
-            let converted = shop.converter.convert(&line, self.sorter.router_field());
+            self.sorter.come_late(self.papers.late(place.index));
+            let converted = match self.order.poison.contains(&place.index) {
+                true => poisoned(),
+                false => shop.converter.convert(&line, self.sorter.router_field()),
+            };
+            if is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts) {
+                self.held.push_front((place, line));
+                return;
+            }
+            if let Converted::Reject { stage, reason } = &converted {
+                let done = rejected(&self.papers, place, &line, *stage, reason);
+                self.window.settle(place.index, done);
+                continue;
+            }
             let added = self.sorter.add(place, &line, &converted, posts, now);
             if added == Added::NotYet {
                 self.held.push_front((place, line));
                 return;
             }
-            become_of(&mut self.window, &self.delta, place, &line, added);
+            become_of(&mut self.window, &self.intents, &self.papers, place, &line, added);
         }
     }
 
@@ -367,15 +475,19 @@ impl Share {
             if entry.outcome == Outcome::Open {
                 if entry.doubtful {
                     self.sorted_again.insert(entry.line);
+                } else if batch.is_guarded() {
+                    // It was not sent, or to no effect: what it is for is read anew.
+                    self.intents.refuse(entry.line);
                 }
                 let place = Place { index: entry.line, offset: entry.offset, end: 0 };
                 let line = batch.original(n);
+                self.sorter.come_late(self.papers.late(place.index));
                 let converted = shop.converter.convert(line, self.sorter.router_field());
                 let added = self.sorter.add(place, line, &converted, posts, now);
                 if added == Added::NotYet {
                     not_yet.push((place, line.to_vec()));
                 }
-                become_of(&mut self.window, &self.delta, place, line, added);
+                become_of(&mut self.window, &self.intents, &self.papers, place, line, added);
             }
         }
         // They are older than whatever waits already.
@@ -392,31 +504,38 @@ impl Share {
             if let (Some(ids), false) = (&mut self.ids, entry.outcome == Outcome::Open) {
                 // (A child's line is about its root: there may be several.)
                 if batch.is_listed_by_id(n) {
-                    ids.note(entry.key, entry.line);
+                    let noted = ids.note(entry.key, entry.line);
+                    tell_unnoted(noted, self.papers.delta(), shop);
                 }
             }
             if entry.outcome == Outcome::Confirmed {
                 let (line, offset) = (entry.line, entry.offset);
-                let doubt = Doubt { line, offset, kind: entry.kind, version: entry.version };
-                match batch.is_guarded() {
-                    // It may not be sent again, and was carried out on what it was for.
-                    true => self.doubts.forget(batch.listed(n)),
-                    false => self.doubts.note(batch.listed(n), doubt, doubtful),
-                }
+                let once = batch.is_guarded();
+                let doubt = Doubt { line, offset, kind: entry.kind, version: entry.version, once };
+                self.doubts.note(batch.listed(n), doubt, doubtful && !once);
             }
+            self.left_in_doubt |= entry.doubtful && entry.outcome == Outcome::Open;
             let done = match (&entry.outcome, entry.kind) {
                 (Outcome::Open, _) => continue,
                 (Outcome::Confirmed, Kind::Add) => Done::Doc,
                 (Outcome::Confirmed, Kind::Delete) => Done::Delete,
+                (Outcome::Superseded, _) => Done::Superseded,
                 (Outcome::Rejected { status, reason }, _) => {
                     self.intents.refuse(entry.line);
                     let place = Place { index: entry.line, offset: entry.offset, end: 0 };
+                    let as_of = Some(entry.as_of).filter(|version| *version > 0);
+                    let reject = self.papers.reject(place, Stage::Solr, reason, as_of);
+                    // To be retried is one attempt more, however often it was sent.
+                    let attempts = match reject.attempts {
+                        0 => entry.attempts,
+                        retried => retried,
+                    };
                     let reject = Reject {
                         id: Some(batch.id(n)),
                         status: Some(*status),
-                        attempts: entry.attempts,
+                        attempts,
                         original: Original::Bytes(batch.original(n)),
-                        ..reject(&self.delta, place, Stage::Solr, reason)
+                        ..reject
                     };
                     Done::Rejected(reject.record())
                 }
@@ -440,7 +559,9 @@ impl Share {
             let rejects = self.rejects.length();
             self.mark = Checkpoint { line, offset, counts, rejects, quiet: false };
             shop.cell.publish(&shop.cell.tally().reach(offset, counts));
-            if passed.counts.rejected > 0 {
+            self.papers.passed(line);
+            // What was rejected before and is again is no avalanche.
+            if passed.counts.rejected > 0 && self.order.kind != What::Rejects {
                 if let Some(reason) = limit::exceeded(&shop.config, &shop.board, self.order.claim) {
                     self.give_up(reason, posts);
                 }
@@ -475,6 +596,8 @@ impl Share {
     fn look_again(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> Turn {
         let Some(audit) = &mut self.audit else {
             let forms = versions::forms(self.doubts.names());
+            info!(shop.log, "asking Solr which versions it has of what was under way when a request was \
+                given up or a worker died"; "delta" => self.papers.delta(), "documents" => self.doubts.len());
             self.audit = Some(Audit::begin(forms.len()));
             forms.into_iter().for_each(|form| posts.ask_versions(form));
             return Turn::Again;
@@ -484,32 +607,48 @@ impl Share {
         }
         let doubts = &mut self.doubts;
         let again = audit.again.get_or_insert_with(|| {
-            let again = doubts.resolve(&audit.found);
+            let (again, undone) = doubts.resolve(&audit.found);
+            for (id, line) in undone {
+                warn!(shop.log, "Solr has another version than it confirmed, of what may not be sent \
+                    twice: another program's, or an older line's that came late: look at it";
+                    "delta" => self.papers.delta(), "id" => id, "line" => line + 1);
+            }
             if !again.is_empty() {
                 info!(shop.log, "Solr has other versions than it confirmed, sending again";
-                    "delta" => &self.delta, "documents" => again.len());
+                    "delta" => self.papers.delta(), "documents" => again.len());
             }
             again.into()
         });
+        if let Some(left) = self.read_hold.left(now) {
+            return Turn::Wait(left);
+        }
         // No more at a time than the lanes take.
         while posts.has_room() && self.held.is_empty() {
             let Some(doubt) = again.pop_front() else { break };
             match self.lines.again(doubt.offset) {
-                Ok(line) => {
+                Ok(bytes) => {
                     let place = Place { index: doubt.line, offset: doubt.offset, end: 0 };
+                    // (It was read before, so it can be.)
+                    let Ok(line) = self.papers.line(place, &bytes) else { continue };
+                    self.sorter.come_late(self.papers.late(place.index));
                     let converted = shop.converter.convert(&line, self.sorter.router_field());
                     if self.sorter.add(place, &line, &converted, posts, now) == Added::NotYet {
-                        self.held.push_back((place, line));
+                        self.held.push_back((place, line.to_vec()));
                     }
                 }
-                // A delta that was truncated under our hands: there is nothing to send.
-                Err(e) => warn!(shop.log, "a line cannot be read again"; "error" => %e),
+                Err(e) => {
+                    again.push_front(doubt);
+                    self.read_hold.failed(&e, now);
+                    return Turn::Wait(self.next_event(now));
+                }
             }
         }
         if !again.is_empty() {
             return Turn::Wait(self.next_event(now));
         }
+        self.read_hold.worked();
         (self.audit, self.looked) = (None, true);
+        self.doubts.are_resolved();
         Turn::Again
     }
 
@@ -522,14 +661,34 @@ impl Share {
     }
 
     /// Everything is done, and written down; but a delta that is still being written may have grown.
-    fn end(&mut self, posts: &Posts, now: u64) -> Turn {
-        match self.lines.has_grown() {
+    fn end(&mut self, shop: &Shop, posts: &Posts, now: u64) -> Turn {
+        let patience = PATIENCE * shop.config.spool.settle.as_millis() as u64;
+        match self.lines.has_grown(self.identity.size) {
             Ok(Grown::No) => return Turn::Done,
+            // It would go on for ever: whoever finishes it waits until it stands still.
+            Ok(Grown::Yes) if now >= *self.growing.get_or_insert(now) + patience => {
+                return Turn::Done;
+            }
             Ok(Grown::Yes) => self.reading = Reading::On,
+            Ok(Grown::Cut(size)) => {
+                let (delta, before) = (self.papers.delta(), self.identity.size);
+                self.give_up(
+                    format!(
+                        "{delta} was cut short while it was delivered, from {before} bytes to {size}: \
+                         {OVER_AGAIN}"
+                    ),
+                    posts,
+                );
+            }
             Ok(Grown::Torn) => {
-                let reason =
-                    "was still being written: its last line has grown; hand it over by rename";
-                self.give_up(format!("{} {reason}", self.delta), posts);
+                let (delta, line) = (self.papers.delta(), self.mark.line);
+                self.give_up(
+                    format!(
+                        "{delta} was still being written, and line {line} has grown since it was read: hand \
+                         that line over anew, and deltas by rename; retry delivers what comes behind it"
+                    ),
+                    posts,
+                );
             }
             Err(e) => {
                 self.read_hold.failed(&e, now);
@@ -540,14 +699,14 @@ impl Share {
     }
 
     /// Writes rejects and checkpoint if it is time.
-    fn keep(&mut self, at_end: bool, now: u64) {
+    fn keep(&mut self, at_end: bool, shop: &Shop, now: u64) {
         if self.write_hold.left(now).is_some() {
             return;
         }
         let due = at_end || now.saturating_sub(self.saved_at) >= CHECKPOINT;
         let kept = match due && !self.is_kept(true) {
-            true => self.save(now),
-            false if self.rejects.waiting() >= UNWRITTEN => self.rejects.write(),
+            true => self.save(shop, now),
+            false if self.rejects.waiting() >= UNSYNCED => self.rejects.sync(),
             false => return,
         };
         match kept {
@@ -562,23 +721,48 @@ impl Share {
     }
 
     /// Rejects on the disk, then the checkpoint that counts them. Never the other way round.
-    fn save(&mut self, now: u64) -> io::Result<()> {
+    fn save(&mut self, shop: &Shop, now: u64) -> io::Result<()> {
         self.rejects.sync()?;
         if let Some(ids) = &mut self.ids {
-            ids.write();
+            tell_unnoted(ids.write(), self.papers.delta(), shop);
         }
-        self.mark.save(&self.checkpoint_path, &self.identity)?;
+        self.doubts.write()?;
+        self.intents.keep_given()?;
+        self.beyond.cut(self.partition.number(self.mark.line));
+        self.mark.save_with(&self.checkpoint_path, &self.identity, &self.beyond)?;
+        self.intents.pass(self.mark.line)?;
         (self.saved, self.saved_at, self.ever_saved) = (self.mark, now, true);
-        self.intents.pass(self.mark.line);
         Ok(())
+    }
+
+    /// Whether a line was done before this began.
+    fn is_done(&self, place: Place) -> bool {
+        !self.beyond.is_empty() && self.beyond.contains(self.partition.number(place.index))
+    }
+
+    /// The share is given up, and everything is answered: what is done beyond the mark is kept, too,
+    /// so that nobody sends it again.
+    fn look_beyond(&mut self, shop: &Shop) {
+        let (mut done, partition) = (Vec::new(), &self.partition);
+        let counts = self.window.give_up(|line| done.push(partition.number(line)));
+        if counts != Default::default() {
+            self.mark.counts = self.mark.counts.plus(counts);
+            shop.cell.publish(&shop.cell.tally().reach(self.mark.offset, self.mark.counts));
+            let mut beyond = Beyond::default();
+            let before = std::mem::take(&mut self.beyond);
+            let mut lines: Vec<u64> = before.lines().chain(done).collect();
+            lines.sort_unstable();
+            lines.into_iter().for_each(|line| beyond.push(line));
+            self.beyond = beyond;
+        }
     }
 
     /// The worker leaves: the mark moves over what is known, and is written down.
     pub(crate) fn leave(&mut self, shop: &Shop, posts: &Posts, now: u64) -> io::Result<()> {
         self.move_mark(shop, posts);
         // What is not answered may be carried out later.
-        self.mark.quiet = posts.is_idle();
-        self.save(now)
+        self.mark.quiet = posts.is_idle() && !self.left_in_doubt;
+        self.save(shop, now)
     }
 
     /// How long nothing but an answer can change anything.
@@ -591,21 +775,53 @@ impl Share {
     }
 }
 
-/// The checkpoint and the reject file it speaks of; both from the beginning where one of them
-/// cannot be believed.
+/// The checkpoint and the reject file it speaks of. From `before`, or from the beginning, where one
+/// of them cannot be believed.
 fn take_up(
     path: &std::path::Path,
     identity: &Identity,
     rejects: &std::path::Path,
-) -> io::Result<(Checkpoint, bool, RejectFile)> {
-    if let Some(mark) = Checkpoint::load(path, identity)? {
+    before: Option<&Standing>,
+    begin: Checkpoint,
+) -> io::Result<(Checkpoint, Beyond, bool, RejectFile)> {
+    if let Some((mark, beyond)) = Checkpoint::load_with(path, identity)? {
         match RejectFile::open(rejects, mark.rejects) {
-            Ok(file) => return Ok((mark, true, file)),
+            Ok(file) => return Ok((mark, beyond, true, file)),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {}
             Err(e) => return Err(e),
         }
     }
-    Ok((Checkpoint::default(), false, RejectFile::open(rejects, 0)?))
+    let (mark, beyond) = before.map(stood).unwrap_or((begin, Beyond::default()));
+    Ok((mark, beyond, false, RejectFile::open(rejects, 0)?))
+}
+
+/// Where a share stood when its delta was given up. Of what was counted then, only the bytes are
+/// counted on: by them it is seen whether the delta has grown.
+fn stood(before: &Standing) -> (Checkpoint, Beyond) {
+    let counts = Counts { bytes_read: before.bytes, ..Counts::default() };
+    let (line, offset) = (before.line, before.offset);
+    (Checkpoint { line, offset, counts, ..Checkpoint::default() }, before.beyond.clone())
+}
+
+/// Whether a line that is rejected cannot be dated yet: it is newer than what an earlier line of its
+/// document makes, and that is under way; and older than what a later one makes, which is not read
+/// before.
+fn is_too_soon(
+    converted: &Converted<'_>,
+    line: &[u8],
+    partition: &Partition,
+    sorter: &mut Sorter,
+    posts: &mut Posts,
+) -> bool {
+    let is_rejected = matches!(converted, Converted::Reject { .. });
+    let name = if is_rejected { partition.name(line) } else { None };
+    name.is_some_and(|name| sorter.is_under_way(&name, posts))
+}
+
+/// A line that can never be delivered, as old as this moment.
+fn rejected(papers: &Papers, place: Place, line: &[u8], stage: Stage, reason: &str) -> Done {
+    let reject = papers.reject(place, stage, reason, None);
+    Done::Rejected(Reject { original: Original::Bytes(line), ..reject }.record())
 }
 
 /// What a line is that has ended two workers.
@@ -614,29 +830,31 @@ fn poisoned<'a>() -> Converted<'a> {
     Converted::Reject { stage: Stage::Convert, reason }
 }
 
-/// What the sorter has made of a line.
-fn become_of(window: &mut Window, delta: &str, place: Place, line: &[u8], added: Added) {
-    match added {
-        Added::Commands(count) => window.becomes(place.index, count),
-        Added::Nowhere(reason) => {
-            let reject = reject(delta, place, Stage::Convert, &reason);
-            let record = Reject { original: Original::Bytes(line), ..reject }.record();
-            window.settle(place.index, Done::Rejected(record));
-        }
-        Added::NoCommand | Added::NotYet => {}
+/// The ids of a delta are looked at as far as that goes.
+fn tell_unnoted(noted: io::Result<()>, delta: &str, shop: &Shop) {
+    if let Err(e) = noted {
+        warn!(shop.log, "cannot write down ids: repeated ones are not found in all of the delta";
+            "delta" => delta, "error" => %e);
     }
 }
 
-fn reject<'a>(delta: &'a str, place: Place, stage: Stage, reason: &'a str) -> Reject<'a> {
-    Reject {
-        delta,
-        line: place.index + 1,
-        offset: place.offset,
-        id: None,
-        stage,
-        status: None,
-        reason,
-        attempts: 0,
-        original: Original::Length(0),
+/// What the sorter has made of a line.
+fn become_of(
+    window: &mut Window,
+    intents: &Intents,
+    papers: &Papers,
+    place: Place,
+    line: &[u8],
+    added: Added,
+) {
+    match added {
+        Added::Commands(1) | Added::NoCommand | Added::NotYet => {}
+        Added::Commands(count) => window.becomes(place.index, count),
+        Added::Nowhere(reason) => {
+            intents.refuse(place.index);
+            let reject = papers.reject(place, Stage::Convert, &reason, None);
+            let record = Reject { original: Original::Bytes(line), ..reject }.record();
+            window.settle(place.index, Done::Rejected(record));
+        }
     }
 }

@@ -3,12 +3,14 @@
 //! together may overtake each other.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use cluster::{Cluster, Key, Router};
 
-use crate::batch::{Batch, Outcome};
+use crate::age::Late;
+use crate::batch::{Batch, Kind, Outcome};
 use crate::convert::Converted;
 use crate::intents::Intents;
 use crate::lanes::ANY;
@@ -18,7 +20,8 @@ use crate::posts::Posts;
 /// A batch holds so many times `batch.bytes` at most (and one line) of what it was made of.
 const ASIDE: u64 = 4;
 
-/// The open batches of a share: two for each lane, the second of what may be carried out once only.
+/// The open batches of a share: two for each lane, the second of what may be carried out once only,
+/// or comes late.
 pub(crate) struct Sorter {
     layout: u64,
     cluster: Option<Arc<Cluster>>,
@@ -29,15 +32,23 @@ pub(crate) struct Sorter {
     keys: BuildHasherDefault<DefaultHasher>,
     limits: config::Batch,
     intents: Arc<Intents>,
+    /// How old the line is that is added next, if it must not go over what is newer.
+    late: Option<Late>,
 }
 
-/// Where an unconfirmed id is.
+/// Where an unconfirmed id is. (Small: there are tens of thousands, looked up in no order.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pending {
-    /// In this batch.
-    Batch(u64),
+    /// In the batch whose serial ends so, which is enough to tell it from all that are under way.
+    Batch(u32),
     /// In so many.
     Many(u32),
+}
+
+impl Pending {
+    fn within(batch: &Batch) -> Pending {
+        Pending::Batch(batch.serial as u32)
+    }
 }
 
 /// What became of a line.
@@ -71,11 +82,6 @@ impl Hasher for AsItIs {
     }
 }
 
-/// Where a lane's open batch for this is.
-fn place_of(lane: usize, converted: &Converted<'_>) -> usize {
-    lane * 2 + usize::from(converted.is_guarded())
-}
-
 impl Sorter {
     pub(crate) fn new(limits: config::Batch, posts: &Posts, intents: Arc<Intents>) -> Sorter {
         let docs = usize::try_from(limits.docs).unwrap_or(usize::MAX);
@@ -88,7 +94,22 @@ impl Sorter {
             keys: BuildHasherDefault::default(),
             limits: config::Batch { docs, ..limits },
             intents,
+            late: None,
         }
+    }
+
+    /// The line that is added next is so old; none: it goes over whatever is there.
+    pub(crate) fn come_late(&mut self, late: Option<Late>) {
+        self.late = late;
+    }
+
+    fn is_guarded(&self, converted: &Converted<'_>) -> bool {
+        converted.is_guarded() || self.late.is_some()
+    }
+
+    /// Where a lane's open batch for this is.
+    fn place_of(&self, lane: usize, converted: &Converted<'_>) -> usize {
+        lane * 2 + usize::from(self.is_guarded(converted))
     }
 
     /// The number of the layout that lines are sorted by.
@@ -155,19 +176,26 @@ impl Sorter {
         let Some(lane) = self.lane(converted) else {
             return self.add_to_all(key, place, line, name, posts, now);
         };
-        let at = place_of(lane, converted);
+        let at = self.place_of(lane, converted);
         if self.overflows(at, line.len()) {
             self.send(at, posts);
         }
-        let open = self.open[at].as_ref().map(|batch| Pending::Batch(batch.serial));
-        // What is guarded waits for whatever comes before it: that makes the version it is for.
-        let may_join = |pending: &Pending| Some(*pending) == open && !converted.is_guarded();
-        if self.pending.get(&key).is_some_and(|pending| !may_join(pending)) {
-            self.hurry(key, posts);
-            return Added::NotYet;
+        let open = self.open[at].as_ref().map(Pending::within);
+        let is_guarded = self.is_guarded(converted);
+        match self.pending.entry(key) {
+            Entry::Vacant(free) => {
+                let layout = self.layout;
+                let batch = self.open[at].get_or_insert_with(|| posts.blank(lane, layout));
+                free.insert(Pending::within(batch));
+            }
+            // What is guarded waits for whatever comes before it: that makes the version it is for.
+            Entry::Occupied(pending) if Some(*pending.get()) == open && !is_guarded => {}
+            Entry::Occupied(_) => {
+                self.hurry(key, posts);
+                return Added::NotYet;
+            }
         }
-        let serial = self.push(lane, key, place, line, converted, posts, now);
-        self.pending.insert(key, Pending::Batch(serial));
+        self.push(lane, key, place, line, converted, posts, now);
         Added::Commands(1)
     }
 
@@ -207,7 +235,17 @@ impl Sorter {
         Added::Commands(routes.len() as u32)
     }
 
-    /// Puts a command into its lane's open batch; answers that batch's serial.
+    /// Whether an earlier line of this name is in a batch that is not answered; that is sent then.
+    pub(crate) fn is_under_way(&mut self, name: &str, posts: &mut Posts) -> bool {
+        let key = self.keys.hash_one(name.as_bytes());
+        let is_pending = self.pending.contains_key(&key);
+        if is_pending {
+            self.hurry(key, posts);
+        }
+        is_pending
+    }
+
+    /// Puts a command into its lane's open batch.
     #[expect(clippy::too_many_arguments, reason = "what a line is, and where it goes")]
     fn push(
         &mut self,
@@ -218,29 +256,32 @@ impl Sorter {
         converted: &Converted<'_>,
         posts: &mut Posts,
         now: u64,
-    ) -> u64 {
-        let at = place_of(lane, converted);
+    ) {
+        let at = self.place_of(lane, converted);
         if self.overflows(at, line.len()) {
             self.send(at, posts);
         }
         let layout = self.layout;
         let batch = self.open[at].get_or_insert_with(|| posts.blank(lane, layout));
         batch.push((place.index, place.offset), line, converted, now);
-        let Some(entry) = batch.entries.last_mut() else { return batch.serial };
+        if let Some(late) = &self.late {
+            batch.come_late(late.clone());
+        }
+        let Some(entry) = batch.entries.last_mut() else { return };
         entry.key = key;
         if let Some(guard) = batch.guards.last_mut() {
-            // What was written down before may have been sent.
-            guard.version = self.intents.version(place.index);
+            // What was written down before may have been sent. (A delete may have several versions,
+            // one for each shard, and may be carried out again.)
+            let version = self.intents.version(place.index);
+            guard.version = version.filter(|_| entry.kind == Kind::Add);
             entry.doubtful = guard.version.is_some();
             batch.intents.get_or_insert_with(|| Arc::clone(&self.intents));
         }
-        let serial = batch.serial;
         let (bytes, held) = (batch.bytes() as u64, batch.held() as u64);
         let is_full = bytes >= self.limits.bytes || held / ASIDE >= self.limits.bytes;
         if batch.len() >= self.limits.docs as usize || is_full {
             self.send(at, posts);
         }
-        serial
     }
 
     /// A line waits for this id: what is open with it is sent, or nobody would ever send it.
@@ -248,8 +289,8 @@ impl Sorter {
         let pending = self.pending.get(&key).copied();
         for at in 0..self.open.len() {
             let waited_for = self.open[at].as_ref().is_some_and(|batch| match pending {
-                Some(Pending::Batch(serial)) => batch.serial == serial,
                 Some(Pending::Many(_)) => true,
+                Some(pending) => pending == Pending::within(batch),
                 None => false,
             });
             if waited_for {
@@ -270,10 +311,11 @@ impl Sorter {
     /// A command is settled, or came back unsettled to be sorted again: its id is free.
     pub(crate) fn free_one(&mut self, batch: &Batch, entry: usize) {
         let key = batch.entries[entry].key;
-        match self.pending.get_mut(&key) {
-            Some(Pending::Many(n)) if *n > 1 => *n -= 1,
-            Some(Pending::Batch(serial)) if *serial != batch.serial => {}
-            _ => drop(self.pending.remove(&key)),
+        let Entry::Occupied(mut pending) = self.pending.entry(key) else { return };
+        match pending.get_mut() {
+            Pending::Many(n) if *n > 1 => *n -= 1,
+            other @ Pending::Batch(_) if *other != Pending::within(batch) => {}
+            _ => drop(pending.remove()),
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) fn forms<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<Vec<u8>> 
 pub(crate) enum Unread {
     /// It may be told later.
     Wait(Wait),
+    /// Nobody answers there: the collection is gone, or something before Solr lets updates pass only.
+    Nobody(Wait),
     /// It is not told to us, for this reason.
     Never(String),
 }
@@ -59,6 +61,18 @@ pub(crate) fn read(reply: &Reply, unique_key: &str) -> Result<HashMap<String, i6
         403 => {
             let remedy = "give this user the right to read";
             return Err(Unread::Never(format!("may not ask for versions (HTTP 403): {remedy}")));
+        }
+        404 => {
+            let wait = Wait::standing(
+                "HTTP 404 when asked for versions: no such collection, or /get is shut off",
+            );
+            return Err(Unread::Nobody(Wait { stale: true, ..wait }));
+        }
+        400 | 405 | 406 | 410 | 501 => {
+            let status = reply.status;
+            return Err(Unread::Never(format!(
+                "HTTP {status} when asked for versions: Solr's /get must be let pass"
+            )));
         }
         401 => return Err(Wait::standing(credentials_not_taken("")).into()),
         status => return wrong(&format!("HTTP {status} when asked for versions")),
@@ -128,11 +142,15 @@ mod tests {
 
     #[test]
     fn what_does_not_say_versions_is_waited_out() {
-        for (status, body) in [(503, "{}"), (200, "{}"), (200, "<html>"), (401, ""), (404, "")] {
+        let not_there = read(&reply(404, ""), "id").unwrap_err();
+        assert!(matches!(not_there, Unread::Nobody(wait) if wait.stale));
+        for (status, body) in [(503, "{}"), (200, "{}"), (200, "<html>"), (401, ""), (429, "")] {
             let unread = read(&reply(status, body), "id").unwrap_err();
             assert!(matches!(unread, Unread::Wait(_)), "{status} {body}");
         }
-        for (status, body) in [(403, "<html>"), (200, r#"{"doc":{"id":"a"}}"#)] {
+        for (status, body) in
+            [(403, "<html>"), (405, ""), (400, "{}"), (200, r#"{"doc":{"id":"a"}}"#)]
+        {
             let unread = read(&reply(status, body), "id").unwrap_err();
             assert!(matches!(unread, Unread::Never(_)), "{status} {body}");
         }

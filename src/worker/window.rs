@@ -24,6 +24,10 @@ pub(crate) enum Done {
     Delete,
     /// It becomes nothing.
     Nothing,
+    /// Solr has something newer.
+    Superseded,
+    /// It was done, and counted, before its share was given up.
+    Before,
     /// It can never be delivered: its record for the reject file.
     Rejected(Vec<u8>),
 }
@@ -45,6 +49,8 @@ enum State {
     Doc,
     Delete,
     Nothing,
+    Superseded,
+    Before,
     Rejected,
 }
 
@@ -98,6 +104,8 @@ impl Window {
             Done::Doc => State::Doc,
             Done::Delete => State::Delete,
             Done::Nothing => State::Nothing,
+            Done::Superseded => State::Superseded,
+            Done::Before => State::Before,
             Done::Rejected(record) => {
                 self.held += record.len();
                 self.records.insert(line, record);
@@ -140,23 +148,48 @@ impl Window {
         let mut passed = Passed::default();
         while self.ring.front().is_some_and(|slot| slot.done != State::Open) {
             let Some(slot) = self.ring.pop_front() else { break };
-            let counts = &mut passed.counts;
-            counts.lines += 1;
-            counts.bytes_read += slot.end - slot.offset;
-            match slot.done {
-                State::Doc => counts.docs += 1,
-                State::Delete => counts.deletes += 1,
-                State::Nothing | State::Open => counts.skipped += 1,
-                State::Rejected => {
-                    counts.rejected += 1;
-                    let record = self.records.remove(&slot.index).unwrap_or_default();
-                    self.held -= record.len();
-                    reject(&record);
-                }
+            slot.count(&mut passed.counts);
+            if slot.done == State::Rejected {
+                let record = self.records.remove(&slot.index).unwrap_or_default();
+                self.held -= record.len();
+                reject(&record);
             }
             passed.mark = Some((slot.index + 1, slot.end));
         }
         passed
+    }
+
+    /// The share is given up: `done` gets each line's index that is done though the mark cannot pass
+    /// it. Answers what these count. Not those that are rejected: it costs nothing to have them refused
+    /// once more, and what is on paper stays in the order of the lines.
+    pub(crate) fn give_up(&mut self, mut done: impl FnMut(u64)) -> Counts {
+        let mut counts = Counts::default();
+        for slot in &mut self.ring {
+            match slot.done {
+                State::Open | State::Rejected => continue,
+                State::Doc | State::Delete | State::Nothing | State::Superseded | State::Before => {
+                }
+            }
+            slot.count(&mut counts);
+            slot.done = State::Before; // or it would count again
+            done(slot.index);
+        }
+        counts
+    }
+}
+
+impl Slot {
+    fn count(&self, counts: &mut Counts) {
+        match self.done {
+            State::Before => return, // it was counted when it was done
+            State::Doc => counts.docs += 1,
+            State::Delete => counts.deletes += 1,
+            State::Nothing | State::Open => counts.skipped += 1,
+            State::Superseded => counts.superseded += 1,
+            State::Rejected => counts.rejected += 1,
+        }
+        counts.lines += 1;
+        counts.bytes_read += self.end - self.offset;
     }
 }
 
@@ -248,5 +281,40 @@ mod tests {
         let passed = window.advance(|record| bytes += record.len());
         assert_eq!((passed.mark, bytes), (Some((70_002, 700_020)), MOST_BYTES));
         assert!(!window.is_full());
+    }
+
+    #[test]
+    fn what_is_done_when_a_share_is_given_up_counts_once() {
+        let mut window = Window::new(2);
+        for n in 0..7 {
+            window.push(place(2 * n + 1), None);
+        }
+        for (line, done) in [
+            (3, Done::Doc),
+            (5, Done::Rejected(b"5\n".to_vec())),
+            (7, Done::Superseded),
+            (11, Done::Delete),
+            (13, Done::Before),
+        ] {
+            window.settle(line, done);
+        }
+        assert_eq!(window.advance(|_| panic!()).mark, None, "line 1 is open");
+        let mut beyond = Vec::new();
+        let counts = window.give_up(|line| beyond.push(line));
+        assert_eq!(beyond, [3, 7, 11, 13]);
+        let expected = Counts {
+            lines: 3,
+            docs: 1,
+            deletes: 1,
+            superseded: 1,
+            bytes_read: 30,
+            ..Counts::default()
+        };
+        assert_eq!(counts, expected);
+        assert_eq!(window.give_up(|_| {}), Counts::default(), "and no second time");
+        window.settle(1, Done::Doc);
+        let passed = window.advance(|_| {});
+        assert_eq!(passed.mark, Some((8, 80)), "up to line 9");
+        assert_eq!((passed.counts.lines, passed.counts.rejected), (2, 1));
     }
 }

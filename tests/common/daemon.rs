@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -40,7 +40,11 @@ impl Daemon {
 
     /// The same, with this for its standard error.
     pub fn spawn_logging_to(site: &Site, stderr: Stdio) -> Daemon {
-        let mut command = site.command(&["run"]);
+        Daemon::spawn_by(site.command(&["run"]), site, stderr)
+    }
+
+    /// The same, by a command that becomes the daemon.
+    pub fn spawn_by(mut command: Command, site: &Site, stderr: Stdio) -> Daemon {
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         let parent =
@@ -98,7 +102,8 @@ impl Daemon {
     pub fn workers(&self) -> Vec<Process> {
         wait_for_some("every worker is there", || {
             let status = self.try_status()?;
-            status["workers"].as_array()?.iter().map(|worker| process(&worker["pid"])).collect()
+            let workers = status["workers"].as_array().filter(|all| !all.is_empty())?;
+            workers.iter().map(|worker| process(&worker["pid"])).collect()
         })
     }
 

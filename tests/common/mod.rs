@@ -1,6 +1,6 @@
 //! What the black-box tests share: a spool of their own ([`Site`]), the real daemon on it
-//! ([`Daemon`]), a Solr that does as it is told ([`FakeSolr`]), and deltas whose outcome is known
-//! ([`Delta`]).
+//! ([`Daemon`]), a Solr that does as it is told ([`FakeSolr`]) or a real one ([`cluster`]), and
+//! deltas whose outcome is known ([`Delta`]).
 //!
 //! Nothing here looks into the daemon: it is started as a process, spoken to through its sockets
 //! and signals, and judged by what it leaves in Solr and in the spool. Nothing asserts how long a
@@ -9,8 +9,11 @@
 
 #![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
 
+pub mod cluster;
 mod daemon;
 mod delta;
+mod disk;
+mod faults;
 mod process;
 mod site;
 mod wait;
@@ -18,6 +21,14 @@ mod wait;
 pub use ::fake_solr::{FakeSolr, Mode};
 pub use daemon::{Daemon, ask};
 pub use delta::{Delta, assert_same};
+pub use disk::Disk;
+pub use faults::Faults;
 pub use process::Process;
 pub use site::{DAEMON, Run, Site, finish, rejects};
 pub use wait::{PATIENCE, wait_for, wait_for_some};
+
+/// A test that cannot be run here says so, past the runner that hides what a passing test says.
+pub fn skipped(why: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "*** SKIPPED: {why}");
+}

@@ -52,6 +52,12 @@ impl Process {
         super::wait_for("the process stands still", || self.state() == Some('T'));
     }
 
+    /// What it calls itself (proc(5), `comm`), such as `worker 0`; empty: it is gone.
+    pub fn name(self) -> String {
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid));
+        name.unwrap_or_default().trim_end().to_owned()
+    }
+
     /// How many threads it has; 0: it is gone.
     pub fn tasks(self) -> usize {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid));

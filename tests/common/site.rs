@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::PATIENCE;
+use super::{Disk, Faults, PATIENCE, skipped};
 
 pub const DAEMON: &str = env!("CARGO_BIN_EXE_solr-updater");
 
@@ -19,6 +19,9 @@ pub struct Site {
     dir: TempDir,
     urls: Vec<String>,
     collection: String,
+    environment: Vec<(&'static str, PathBuf)>,
+    /// Without root's rights to other people's files.
+    plain: bool,
 }
 
 /// What a program did.
@@ -55,11 +58,40 @@ impl Site {
 
     pub fn for_collection(urls: Vec<String>, collection: &str) -> Site {
         let dir = tempfile::Builder::new().prefix("su-").tempdir_in("/tmp").unwrap();
-        let site = Site { dir, urls, collection: collection.into() };
+        let (environment, plain) = (Vec::new(), false);
+        let site = Site { dir, urls, collection: collection.into(), environment, plain };
         std::fs::create_dir_all(site.spool("incoming")).unwrap();
         std::fs::create_dir(site.path("tmp")).unwrap();
         site.configure("");
         site
+    }
+
+    /// Gives it an empty spool on a small disk with these options (tmpfs(5)). `None`: this user may
+    /// not mount anything here, and that is told.
+    pub fn spool_on_disk(&self, options: &str) -> Option<Disk> {
+        match Disk::mount(&self.spool(""), options) {
+            Ok(disk) => {
+                std::fs::create_dir(self.spool("incoming")).unwrap();
+                Some(disk)
+            }
+            Err(why) => {
+                skipped(&why);
+                None
+            }
+        }
+    }
+
+    /// The same place; the file system fails its daemon as these say.
+    pub fn with_faults(mut self) -> (Site, Faults) {
+        let faults = Faults::none(self.dir.path());
+        self.environment.extend(faults.environment());
+        (self, faults)
+    }
+
+    /// The same place; its daemon may do with files what their modes say, though root runs the test.
+    pub fn for_a_plain_user(mut self) -> Site {
+        self.plain = nix::unistd::geteuid().is_root();
+        self
     }
 
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -121,9 +153,16 @@ impl Site {
 
     /// Hands a delta over as a producer should: written under a hidden name, then renamed.
     pub fn hand_over(&self, name: &str, text: impl AsRef<[u8]>) {
+        self.try_hand_over(name, text).unwrap();
+    }
+
+    /// The same; an error, and nothing is handed over: the disk may be full.
+    pub fn try_hand_over(&self, name: &str, text: impl AsRef<[u8]>) -> std::io::Result<()> {
         let hidden = self.spool("incoming").join(format!(".{name}"));
-        std::fs::write(&hidden, text).unwrap();
-        std::fs::rename(hidden, self.spool("incoming").join(name)).unwrap();
+        let written = std::fs::write(&hidden, text);
+        let moved =
+            written.and_then(|()| std::fs::rename(&hidden, self.spool("incoming").join(name)));
+        moved.inspect_err(|_| drop(std::fs::remove_file(hidden)))
     }
 
     /// Begins a delta under its own name, as a producer should not.
@@ -155,8 +194,12 @@ impl Site {
     /// `solr-updater` with this place's configuration, not started yet. Its environment names a
     /// proxy that nobody is: only the configuration may say where Solr is.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(DAEMON);
+        let mut command = Command::new(if self.plain { "setpriv" } else { DAEMON });
+        if self.plain {
+            command.args(["--inh-caps=-all", "--bounding-set=-all", DAEMON]); // of util-linux; it execs
+        }
         command.arg("-c").arg(self.config()).args(arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("TMPDIR", self.path("tmp")).env_remove("NOTIFY_SOCKET");
         command.envs(
             ["http_proxy", "HTTP_PROXY", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9")),

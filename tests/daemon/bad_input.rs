@@ -1,7 +1,6 @@
 //! What an operator gets wrong: a clear line that names the place and the remedy, the right exit
 //! code, and nothing half started.
 
-use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -10,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::killpg;
 use nix::unistd::Pid;
 
-use crate::common::{FakeSolr, Run, Site, finish, wait_for};
+use crate::common::{FakeSolr, Run, Site, finish, skipped, wait_for};
 
 const CONFIG: i32 = 78;
 const TAKEN: i32 = 75;
@@ -206,11 +205,7 @@ fn mounted(site: &Site, script: &str) -> Option<Command> {
         command.arg(run.get_program()).args(run.get_args());
         return Some(command);
     }
-    // not eprintln!, which the runner hides of a test that passes
-    let _ = writeln!(
-        std::io::stderr(),
-        "*** SKIPPED: this user may not mount anything here (unshare --mount)"
-    );
+    skipped("this user may not mount anything here (unshare --mount)");
     None
 }
 

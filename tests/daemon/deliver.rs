@@ -282,8 +282,11 @@ fn bad_lines_are_rejected_with_their_line_numbers_and_the_rest_is_delivered() {
     rejects.iter().for_each(|reject| check_form(reject, &lines));
     assert_eq!(rejects[1]["reason"], "ERROR: [doc=refused] unknown field 'bad_x'");
     assert_eq!(rejects[1]["status"], 400);
-    assert_eq!(status["spool"]["rejected"], json!({"files": 1, "lines": 9}));
     assert_eq!(status["totals"]["rejected"], 9);
+    // (The monitor looks into the folders by itself.)
+    daemon.wait("the folders were looked at", |status| {
+        status["spool"]["rejected"] == json!({"files": 1, "lines": 9})
+    });
     let check = site.check_updater(&[]).code(1);
     assert!(check.stdout.starts_with("UPDATER WARNING - 9 lines rejected"), "{check:?}");
     daemon.stop();
@@ -308,8 +311,12 @@ fn check_form(reject: &Value, lines: &[&[u8]]) {
         assert_eq!(reject["raw_base64"], "eyJpZCI6ImxhdGluLTEiLCJuYW1lX3MiOiJHcvbfZSJ9");
         "raw_base64"
     };
-    let members =
-        ["delta", "line", "offset", "id", "stage", "status", "reason", "attempts", "time", raw];
+    // Beside what it is, how old it is.
+    assert!(reject["as_of"].as_u64() > Some(1 << 50) && reject["claim"] == 2, "{reject}");
+    let members = [
+        "delta", "line", "offset", "id", "stage", "status", "reason", "attempts", "time", "as_of",
+        "claim", raw,
+    ];
     let there: BTreeSet<&str> = reject.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(there, BTreeSet::from(members));
 }

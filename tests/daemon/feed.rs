@@ -128,6 +128,20 @@ fn feed_says_which_file_it_cannot_read_before_it_sends_a_line() {
 }
 
 #[test]
+fn a_feed_that_is_to_stop_at_a_failed_file_ends_there() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    site.configure("spool.max_rejects = 5\nspool.on_failed = 'stop'");
+    std::fs::write(site.path("a.jsonl"), "no JSON\n".repeat(200)).unwrap();
+    std::fs::write(site.path("b.jsonl"), "{\"id\":\"b\"}\n").unwrap();
+    let run = site.run(&["feed", "a.jsonl", "b.jsonl"]).code(1);
+    assert!(run.stdout.contains("a.jsonl: FAILED"), "{run:?}");
+    assert!(run.stdout.contains("b.jsonl: not delivered"), "{run:?}");
+    assert_eq!(solr.taken(), 0);
+    nothing_is_left(&site);
+}
+
+#[test]
 fn a_feed_that_is_interrupted_says_what_is_left_to_do_and_leaves_nothing_behind() {
     let solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(20)));
     let site = Site::new(solr.url());

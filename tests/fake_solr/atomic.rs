@@ -37,12 +37,8 @@ fn operation(value: &Value) -> Option<(&str, &Value)> {
 
 /// Whether a document may be carried out on what has this version, or on nothing; else what Solr
 /// says of it.
-pub(crate) fn conflict(
-    id: &str,
-    doc: &Object<String, Value>,
-    actual: Option<i64>,
-) -> Option<String> {
-    let expected = doc.get("_version_")?.as_i64()?;
+pub(crate) fn conflict(id: &str, expected: Option<i64>, actual: Option<i64>) -> Option<String> {
+    let expected = expected?;
     let fits = match (expected, actual) {
         (0, _) | (1, Some(_)) => true,
         (expected, Some(actual)) => expected == actual,

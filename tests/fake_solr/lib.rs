@@ -10,7 +10,7 @@
 //! to another core of the collection it is forwarded, and has version 0. A node without a core of
 //! the collection hands the request on as it is, as the real one does.
 //!
-//! Operations `inc`, `add` and `set` on members are carried out, `_version_` is held to, and `/get` tells
+//! Operations `inc`, `add` and `set` on members are carried out, `_version_` is held to, also by deletes, and `/get` tells
 //! versions by id.
 //!
 //! A request goes through these, in this order:

@@ -114,6 +114,11 @@ impl FakeSolr {
         self.lock().plays.extend(plays);
     }
 
+    /// From now on as usual, whatever was still to be played.
+    pub fn play_no_more(&self) {
+        self.lock().plays.clear();
+    }
+
     /// Lets go what [`Play::Hold`] holds now.
     pub fn release(&self) {
         self.lock().releases += 1;
@@ -175,6 +180,29 @@ impl FakeSolr {
     /// with the whole request.
     pub fn forwarded(&self) -> usize {
         self.lock().forwarded
+    }
+
+    /// The version of a document that its cluster has.
+    pub fn version(&self, id: &str) -> Option<i64> {
+        self.running.shared.lock().versions.get(id).copied()
+    }
+
+    /// The schema is mended: no document is at fault any more.
+    pub fn mend(&self) {
+        self.running.shared.lock().mended = true;
+    }
+
+    /// Its clock is so many milliseconds ahead from now on, or behind.
+    pub fn set_clock(&self, ahead: i64) {
+        self.running.shared.lock().ahead = ahead;
+    }
+
+    /// Somebody else writes a document.
+    pub fn write(&self, id: &str, doc: Value) {
+        let mut state = self.running.shared.lock();
+        let version = state.next_version();
+        state.versions.insert(id.to_owned(), version);
+        state.docs.insert(id.to_owned(), doc);
     }
 
     /// How many updates it has had.

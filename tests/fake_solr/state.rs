@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::TcpStream;
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -281,6 +281,10 @@ pub(crate) struct State {
     /// The ids of all documents and deletes taken, in their order, those taken again too.
     pub(crate) order: Vec<String>,
     pub(crate) version: i64,
+    /// Its clock is so many milliseconds ahead.
+    pub(crate) ahead: i64,
+    /// No document is at fault any more.
+    pub(crate) mended: bool,
     /// The version of each document that is there.
     pub(crate) versions: HashMap<String, i64>,
     pub(crate) map: Map,
@@ -290,6 +294,13 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The next version, of which Solr's clock is in the upper bits (`VersionInfo.getNewClock`).
+    pub(crate) fn next_version(&mut self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+        self.version = ((since.as_millis() as i64 + self.ahead) << 20).max(self.version + 1);
+        self.version
+    }
+
     pub(crate) fn new(map: Map, urls: Vec<String>, keeps_requests: bool) -> State {
         let node = |url| Node {
             requests: Vec::new(),
@@ -315,7 +326,9 @@ impl State {
         State {
             docs: BTreeMap::new(),
             order: Vec::new(),
-            version: 1_882_628_252_310_175_744,
+            version: 0,
+            ahead: 0,
+            mended: false,
             versions: HashMap::new(),
             loads: vec![Load::default(); map.shards.len()],
             nodes: urls.into_iter().map(node).collect(),

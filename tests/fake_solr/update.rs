@@ -127,7 +127,7 @@ impl Receipt {
     fn list(&mut self, command: &Command, version: i64) {
         match command {
             Command::Add { id, .. } => self.adds.extend([json!(id), json!(version)]),
-            Command::Delete(id) => self.deletes.extend([json!(id), json!(-version)]),
+            Command::Delete { id, .. } => self.deletes.extend([json!(id), json!(-version)]),
             Command::Commit => {}
         }
     }
@@ -176,7 +176,7 @@ impl Run<'_> {
         match (&map.router, command) {
             (Router::Implicit, _) => Ok(Some(self.core.shard)),
             (Router::CompositeId, _) => Ok(Some(map.shard_of(command.id()))),
-            (Router::Field(_), Command::Delete(_) | Command::Commit) => Ok(None),
+            (Router::Field(_), Command::Delete { .. } | Command::Commit) => Ok(None),
             (Router::Field(field), Command::Add { doc, .. }) => match text(doc.get(field)) {
                 Some(value) => Ok(Some(map.shard_of(&value))),
                 None => {
@@ -221,21 +221,21 @@ impl Run<'_> {
     }
 
     fn apply(&mut self, command: Command, node: usize, versioned: bool) {
-        let State { docs, order, version, versions, nodes, .. } = &mut *self.state;
-        *version += 1;
+        let version = self.state.next_version();
+        let State { docs, order, versions, nodes, .. } = &mut *self.state;
         nodes[node].taken += 1;
         order.push(command.id().to_owned());
         self.receipt.applied = true;
         if versioned {
-            self.receipt.list(&command, *version);
+            self.receipt.list(&command, version);
         }
         match command {
             Command::Add { id, doc } => {
                 let after = atomic::merged(docs.get(&id), doc);
-                versions.insert(id.clone(), *version);
+                versions.insert(id.clone(), version);
                 docs.insert(id, after);
             }
-            Command::Delete(id) => {
+            Command::Delete { id, .. } => {
                 versions.remove(&id);
                 docs.remove(&id);
             }
@@ -252,7 +252,11 @@ enum Command {
         id: String,
         doc: Object<String, Value>,
     },
-    Delete(String),
+    Delete {
+        id: String,
+        /// Its `_version_`.
+        expected: Option<i64>,
+    },
     Commit,
 }
 
@@ -263,14 +267,22 @@ impl Command {
 
     fn id(&self) -> &str {
         match self {
-            Command::Add { id, .. } | Command::Delete(id) => id,
+            Command::Add { id, .. } | Command::Delete { id, .. } => id,
             Command::Commit => "",
         }
     }
 
     /// What Solr's leader says to a document at fault.
     fn fault(&self, state: &State) -> Result<(), Fault> {
-        let Command::Add { id, doc } = self else { return Ok(()) };
+        let conflict = |id: &str, expected| {
+            let conflict = atomic::conflict(id, expected, state.versions.get(id).copied());
+            conflict.map_or(Ok(()), |message| Err(Fault { code: 409, message }))
+        };
+        let (id, doc) = match self {
+            Command::Add { id, doc } => (id, doc),
+            Command::Delete { id, expected } => return conflict(id, *expected),
+            Command::Commit => return Ok(()),
+        };
         let fault = |code, message| Err(Fault { code, message });
         let member = |name: &str| {
             doc.keys().find(|key| {
@@ -279,14 +291,12 @@ impl Command {
         };
         if id.is_empty() {
             fault(400, "Document is missing mandatory uniqueKey field: id".into())
-        } else if let Some(field) = member("bad") {
+        } else if let Some(field) = member("bad").filter(|_| !state.mended) {
             fault(400, format!("ERROR: [doc={id}] unknown field '{field}'"))
-        } else if member("poison").is_some() {
+        } else if member("poison").is_some() && !state.mended {
             fault(500, "java.lang.IllegalStateException: poison".into())
-        } else if let Some(conflict) = atomic::conflict(id, doc, state.versions.get(id).copied()) {
-            fault(409, conflict)
         } else {
-            Ok(())
+            conflict(id, doc.get("_version_").and_then(Value::as_i64))
         }
     }
 }
@@ -331,7 +341,8 @@ impl<'de> Visitor<'de> for Reader {
                         id => text(Some(id)).map(|id| vec![id]),
                     };
                     let ids = ids.ok_or_else(|| A::Error::custom("a delete without an id"))?;
-                    commands.extend(ids.into_iter().map(Command::Delete));
+                    let expected = value.get("_version_").and_then(Value::as_i64);
+                    commands.extend(ids.into_iter().map(|id| Command::Delete { id, expected }));
                 }
                 ("commit", _) => commands.push(Command::Commit),
                 _ => return Err(A::Error::custom(format!("Unknown command '{key}'"))),

@@ -9,16 +9,16 @@
 mod load;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use ::cluster::{Cluster, Key, Layout};
+use ::cluster::{Key, Layout};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::cluster::{Collection, solrcloud};
-use crate::common::{Daemon, Process, Site, assert_same, wait_for, wait_for_some};
+use crate::cluster::{self, Collection, solrcloud};
+use crate::common::{Daemon, Process, Site, assert_same, wait_for};
 use load::Load;
 use watch::{OBSERVER, Watch};
 
@@ -88,7 +88,7 @@ fn campaign(name: &str, faults: &[Fault], over: Over, changes: &str) {
     let site = collection.site();
     // as shipped: the other tests' short times would flatter
     site.configure(&format!("retry = {{ first = '200ms', most = '30s' }}\n{changes}"));
-    let layout = state(&collection).1.collection.layout;
+    let layout = collection.state().1.collection.layout;
     let mut load = Load::new(Box::new(ids(layout, over, "offer")));
     let daemon = Daemon::start(&site);
     for round in 1..=rounds() {
@@ -100,7 +100,7 @@ fn campaign(name: &str, faults: &[Fault], over: Over, changes: &str) {
     }
     // What still wanders about in the cluster has had its time.
     std::thread::sleep(Duration::from_secs(5));
-    wait_for_all(&collection);
+    collection.wait_until_all_are_active();
     compare(&collection, &load, "at the end");
     summary();
     let status = daemon.status();
@@ -118,34 +118,6 @@ fn ids(layout: Layout, over: Over, prefix: &'static str) -> impl Iterator<Item =
         over == Over::Both || shard.is_some_and(|n| layout.shards[n].name == "shard1")
     };
     (0..).map(move |n| format!("{prefix}-{n:07}")).filter(fits)
-}
-
-/// CLUSTERSTATUS as it is, and as we read it.
-fn state(collection: &Collection) -> (Value, Cluster) {
-    let query = format!("action=CLUSTERSTATUS&collection={}&wt=json", collection.name());
-    let ask = |node: &String| collection.try_get(&format!("{node}/admin/collections?{query}"));
-    let text = wait_for_some("a node answers", || collection.urls().iter().find_map(ask));
-    let read = ::cluster::read(text.as_bytes(), collection.name()).expect("it can be read");
-    (serde_json::from_str(&text).unwrap(), read)
-}
-
-/// Waits until all replicas are active. After ZooKeeper was gone, Solr may take some minutes.
-fn wait_for_all(collection: &Collection) {
-    let by = Instant::now() + MINUTES;
-    let all_active = |(state, read): (Value, Cluster)| {
-        let shards = &state["cluster"]["collections"][collection.name()]["shards"];
-        let live = state["cluster"]["live_nodes"].as_array().unwrap();
-        let replicas = |shard: &Value| -> Vec<Value> {
-            shard["replicas"].as_object().unwrap().values().cloned().collect()
-        };
-        let mut all = shards.as_object().unwrap().values().flat_map(replicas);
-        all.all(|r| r["state"] == "active" && live.contains(&r["node_name"]))
-            && read.collection.leaders.iter().all(Option::is_some)
-    };
-    while !all_active(state(collection)) {
-        assert!(Instant::now() < by, "waited {MINUTES:?} in vain: all replicas are active");
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 // --- a round --------------------------------------------------------------------------------------
@@ -212,7 +184,7 @@ fn strike(
         scope.spawn(|| watch.delivery(&site.status_socket()));
         if over == Over::Shard1 {
             let url = format!("{}/{}", struck.other(collection), collection.name());
-            let layout = state(collection).1.collection.layout;
+            let layout = collection.state().1.collection.layout;
             let id = ids(layout, over, OBSERVER).next().expect("there is one");
             scope.spawn(|| watch.solr(scope, url, id));
         }
@@ -231,7 +203,7 @@ fn strike(
         }
         let comes_back = |struck| {
             drop(struck);
-            wait_for_all(collection);
+            collection.wait_until_all_are_active();
         };
         let mut struck = Some(struck);
         if fault == Fault::ZooKeeper {
@@ -245,7 +217,7 @@ fn strike(
             // operator restarts its node then.
             let hopeless = fault == Fault::ZooKeeper && at.elapsed() > MINUTES / 3;
             if hopeless && !std::mem::replace(&mut revived, true) {
-                revive(collection);
+                collection.revive();
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -257,27 +229,10 @@ fn strike(
         let after = |end: Instant| end.saturating_duration_since(at).as_secs_f64();
         Times { solr: after(solr.end), delivery: after(delivery.end), retries, later }
     });
-    wait_for_all(collection);
+    collection.wait_until_all_are_active();
     daemon.wait("all is delivered", |status| status["totals"]["deltas"] == load.handed_over());
-    wait_for_all(collection);
+    collection.wait_until_all_are_active();
     times
-}
-
-/// Restarts the nodes that have a replica which is not active.
-fn revive(collection: &Collection) {
-    let state = state(collection).0;
-    let shards = &state["cluster"]["collections"][collection.name()]["shards"];
-    let shards = shards.as_object().expect("shards by name").values();
-    let replicas = shards.flat_map(|s| s["replicas"].as_object().expect("by name").values());
-    let ill = |r: &&Value| r["state"] != "active";
-    let nodes: BTreeSet<String> =
-        replicas.filter(ill).map(|r| r["base_url"].as_str().unwrap().to_owned()).collect();
-    for node in nodes {
-        println!("a replica on {node} has not recovered: its node is restarted");
-        let number = collection.urls().iter().position(|url| *url == node).expect("a node") + 1;
-        solrcloud(&["stop", &number.to_string()]);
-        solrcloud(&["start", &number.to_string()]);
-    }
 }
 
 /// Every document is there with its last value, and each shard's replicas have the same.
@@ -288,16 +243,12 @@ fn compare(collection: &Collection, load: &Load, when: &str) {
     };
     println!("{when}: {} documents, {} deltas", load.docs().len(), load.handed_over());
     assert_same(&ours(collection.docs()), load.docs());
-    let state = state(collection).0;
-    let shards = &state["cluster"]["collections"][collection.name()]["shards"];
-    for (name, shard) in shards.as_object().expect("shards by name") {
-        let replicas = shard["replicas"].as_object().expect("replicas by name").values();
-        let core = |r: &Value| {
-            format!("{}/{}", r["base_url"].as_str().unwrap(), r["core"].as_str().unwrap())
-        };
-        let docs: Vec<_> =
-            replicas.map(|r| ours(collection.docs_in(&core(r), "&distrib=false"))).collect();
-        assert_eq!(docs.len(), 2, "{name}");
+    for (shard, replicas) in collection.replicas() {
+        let docs: Vec<_> = replicas
+            .iter()
+            .map(|r| ours(collection.docs_in(&cluster::core(r), "&distrib=false")))
+            .collect();
+        assert_eq!(docs.len(), 2, "{shard}");
         assert_same(&docs[1], &docs[0]);
     }
 }

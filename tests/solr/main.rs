@@ -5,13 +5,16 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod cluster;
+use common::cluster;
+
 mod deliver;
 mod failover;
 mod leaders;
 mod memory;
 mod once;
 mod outage;
+mod retry;
 mod routing;
 mod says;
 mod security;
+mod spool;

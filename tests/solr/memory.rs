@@ -1,7 +1,7 @@
 //! Memory does not grow with the delta. (A Solr that only confirms: it is the daemon that is
 //! looked at, and a real one would take minutes for a gigabyte.)
 
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 
 use crate::common::{Daemon, FakeSolr, Process, Site, wait_for};
 
@@ -50,5 +50,48 @@ fn a_delta_of_a_gigabyte_takes_four_workers_less_than_100_mb() {
     assert_eq!(status["totals"]["docs"], lines);
     assert!(most > 0);
     println!("{most} bytes at most, all six processes together");
+    daemon.stop();
+}
+
+#[test]
+fn lines_of_twenty_gigabytes_and_of_one_cost_time_and_no_memory() {
+    const LINES: [u64; 2] = [20_000_000_000, 1_000_000_000];
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    site.configure("workers.count = 1"); // each would read all of it
+    let daemon = Daemon::start(&site);
+    // NUL bytes that take no room on the disk, as a crash or a truncate leaves them.
+    let mut file = site.hand_over_in_place(".huge.jsonl");
+    file.write_all(b"{\"id\":\"first\"}\n").unwrap();
+    for length in LINES {
+        file.seek(SeekFrom::Current(length as i64)).unwrap();
+        file.write_all(b"\n").unwrap();
+    }
+    file.write_all(b"{\"id\":\"last\"}\n").unwrap();
+    let size = file.metadata().unwrap().len();
+    let incoming = site.spool("incoming");
+    std::fs::rename(incoming.join(".huge.jsonl"), incoming.join("huge.jsonl")).unwrap();
+
+    let mut most = 0;
+    let by = std::time::Instant::now() + std::time::Duration::from_secs(600);
+    while !site.is_done("huge.jsonl") {
+        assert!(std::time::Instant::now() < by, "{}", daemon.status());
+        let all = daemon.parent.children().into_iter().chain([daemon.parent]);
+        most = all.map(resident).sum::<u64>().max(most);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(most > 0 && most < BOUND, "{most} bytes");
+    assert_eq!(solr.order(), ["first", "last"]);
+    let rejects = site.rejects("huge.jsonl");
+    let told: Vec<_> =
+        rejects.iter().map(|r| (r["line"].as_u64(), r["length"].as_u64(), r.get("raw"))).collect();
+    assert_eq!(told, [(Some(2), Some(LINES[0]), None), (Some(3), Some(LINES[1]), None)]);
+    let reason = rejects[0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the line has 20000000000 bytes"), "{reason}");
+    let status = daemon.status();
+    assert_eq!(
+        (&status["totals"]["lines"], &status["totals"]["bytes_read"]),
+        (&4.into(), &size.into())
+    );
     daemon.stop();
 }

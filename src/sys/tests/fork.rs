@@ -48,6 +48,11 @@ fn a_child_dies_with_its_parent_even_when_stopped() {
 }
 
 #[test]
+fn a_child_whose_parent_is_gone_at_once_is_gone_too_whoever_adopts_it() {
+    assert_eq!(play(&["adopt-orphans"]), "all are gone\n");
+}
+
+#[test]
 fn fifty_deaths_at_once_are_all_reaped() {
     assert_eq!(play(&["fifty-deaths"]), "signals: [Child]\nreaped: 50\n");
 }

@@ -43,3 +43,17 @@ fn a_full_stderr_socket_does_not_stop_the_logger() {
     let (read, write) = UnixStream::pair().expect("sockets");
     nobody_reads(write.into(), || OwnedFd::from(read).into());
 }
+
+#[test]
+fn a_full_file_loses_lines_and_no_more_than_those_that_did_not_fit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let mut logger = Running::start(scene(&["log-to-a-full-file", path.to_str().expect("text")]));
+    assert_eq!(logger.line().as_deref(), Some("11"), "it lives, and counts");
+    logger.leave();
+    let text = std::fs::read_to_string(&path).expect("the log");
+    let lengths: Vec<_> = text.lines().map(|line| (&line[..1], line.len())).collect();
+    let expected: Vec<_> =
+        [("x", 99); 9].into_iter().chain([("x", 50), ("y", 99), ("y", 99)]).collect();
+    assert_eq!(lengths, expected);
+}

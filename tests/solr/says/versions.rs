@@ -103,3 +103,31 @@ fn a_thousand_odd_ids_fit_into_one_question() {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     assert_eq!(versions(&solr.leader, &ids).len(), 1_000);
 }
+
+#[test]
+fn an_id_that_looks_like_a_macro_is_an_id_only_where_macros_are_not_expanded() {
+    let solr = solr();
+    assert!(solr.leader.update(r#"[{"id":"@${x}"},{"id":"@2"}]"#).is_confirmed());
+    let there = |parameters: &str| {
+        let answer = solr.leader.get(parameters, &["@${x}", "@2"]);
+        answer["response"]["docs"].as_array().unwrap_or_else(|| panic!("{answer}")).len()
+    };
+    assert_eq!(there("&distrib=false&expandMacros=false"), 2);
+    assert_eq!(there(LOCAL), 1);
+}
+
+#[test]
+fn a_delete_for_a_version_is_carried_out_for_that_only() {
+    let solr = solr();
+    let version = solr.leader.update(r#"[{"id":"@1"}]"#).versions()[0];
+    let delete = |version: i64| {
+        let said = format!(r#"{{"delete":{{"_version_":{version},"id":"@1"}}}}"#);
+        solr.leader.update(said)
+    };
+    let said = delete(version - 1);
+    let words = format!("version conflict for @1 expected={} actual={version}", version - 1);
+    assert_eq!((said.status, said.message()), (409, &*words));
+    let said = delete(version);
+    assert_eq!((said.status, said.deletes()), (200, vec!["@1"]));
+    assert_eq!(delete(version).status, 409, "it is gone");
+}

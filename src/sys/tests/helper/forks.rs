@@ -17,6 +17,7 @@ fn main() {
     match scene.as_str() {
         "fork-beside-a-thread" => fork_beside_a_thread(),
         "live-with-a-child" => live_with_a_child(),
+        "adopt-orphans" => adopt_orphans(),
         "signal-a-newborn" => signal_a_newborn(),
         "watch-blocked-signals" => watch_blocked_signals(),
         "fifty-deaths" => fifty_deaths(),
@@ -25,6 +26,7 @@ fn main() {
         "print-and-fork" => print_and_fork(),
         "count-fds" => count_fds(),
         "log-to-stderr" => log_to_stderr(),
+        "log-to-a-full-file" => log_to_a_full_file(argument().as_ref()),
         "leave-a-lock-to-a-child" => leave_a_lock_to_a_child(argument().as_ref()),
         "drop-a-lock-in-a-child" => drop_a_lock_in_a_child(argument().as_ref()),
         "listen" => listen(argument().as_ref(), &argument(), &argument()),
@@ -86,6 +88,26 @@ fn live_with_a_child() {
         1
     });
     until_told();
+}
+
+/// Children that are gone as soon as they have forked: it depends on who is quicker whether theirs
+/// are tied to them by then. Those are not init's then, but ours.
+fn adopt_orphans() {
+    const PAIRS: usize = 200;
+    nix::sys::prctl::set_child_subreaper(true).expect("anybody may");
+    for _ in 0..PAIRS {
+        fork(|_| {
+            fork(|_| {
+                wait(10_000);
+                1
+            });
+            0
+        });
+    }
+    for _ in 0..2 * PAIRS {
+        death(); // soon, or it fails
+    }
+    println!("all are gone");
 }
 
 /// The child is sent SIGTERM before it has a handler of its own.
@@ -199,6 +221,21 @@ fn log_to_stderr() {
     for n in 0..2000 {
         sink.line(format!("line {n:04} {}\n", "x".repeat(190)).as_bytes());
     }
+    println!("{}", sink.dropped());
+}
+
+/// A file-size limit is a full disk: nine lines of 100 bytes fit and the half of one, then none;
+/// then there is room again.
+fn log_to_a_full_file(path: &Path) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    sys::limits::survive_large_files().expect("SIGXFSZ ignored");
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).expect("the limit");
+    setrlimit(Resource::RLIMIT_FSIZE, 950, hard).expect("a lower limit");
+    let sink = sys::sink::Sink::file(path).expect("the log");
+    let line = |letter: char| format!("{}\n", letter.to_string().repeat(99));
+    (0..20).for_each(|_| sink.line(line('x').as_bytes()));
+    setrlimit(Resource::RLIMIT_FSIZE, hard, hard).expect("the old limit");
+    (0..2).for_each(|_| sink.line(line('y').as_bytes()));
     println!("{}", sink.dropped());
 }
 

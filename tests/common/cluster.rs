@@ -1,18 +1,23 @@
-//! The SolrCloud: collections, its nodes' fate, and what is in the index.
+//! The SolrCloud that `tests/with-solrcloud` has brought up: collections, its nodes' fate, and what
+//! is in the index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
+use ::cluster::Cluster;
 use serde_json::Value;
 
-use crate::common::{Delta, Site, finish};
+use super::{Delta, Run, Site, finish, wait_for_some};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
+/// How long Solr may take to come round.
+const MINUTES: Duration = Duration::from_secs(300);
 
 /// Keeps other tests with a SolrCloud waiting, as long as this is held.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -22,12 +27,18 @@ pub fn alone() -> MutexGuard<'static, ()> {
 /// Runs `tests/solrcloud/solrcloud`; answers what it said.
 #[track_caller]
 pub fn solrcloud(arguments: &[&str]) -> String {
+    try_solrcloud(arguments).code(0).stdout.trim().to_owned()
+}
+
+/// The same, whatever it comes to.
+#[track_caller]
+pub fn try_solrcloud(arguments: &[&str]) -> Run {
     assert!(
         std::env::var_os("SOLRCLOUD_DIR").is_some(),
         "no SolrCloud here: run `make solr-tests`"
     );
     let script = Path::new(HERE).join("tests/solrcloud/solrcloud");
-    finish(Command::new(script).args(arguments), b"").code(0).stdout.trim().to_owned()
+    finish(Command::new(script).args(arguments), b"")
 }
 
 /// A collection, and the cluster as long as this is held.
@@ -116,10 +127,15 @@ impl Collection {
 
     /// What a search there finds, by id, with these parameters more.
     pub fn docs_in(&self, base: &str, more: &str) -> BTreeMap<String, Value> {
+        self.fields_in(base, "id,price_i,stock_i,name_s", more)
+    }
+
+    /// These fields, with commas, of what a search there finds.
+    pub fn fields_in(&self, base: &str, fields: &str, more: &str) -> BTreeMap<String, Value> {
         let mut docs = BTreeMap::new();
         let mut cursor = "*".to_owned();
         loop {
-            let query = "q=*:*&sort=id+asc&rows=10000&fl=id,price_i,stock_i,name_s&wt=json";
+            let query = format!("q=*:*&sort=id+asc&rows=10000&fl={fields}&wt=json");
             let url = format!("{base}/select?{query}{more}&cursorMark={}", escaped(&cursor));
             let answer: Value = serde_json::from_str(&self.get(&url)).unwrap();
             for doc in answer["response"]["docs"].as_array().unwrap() {
@@ -133,6 +149,63 @@ impl Collection {
             cursor = next.to_owned();
         }
     }
+
+    /// CLUSTERSTATUS as it is, and as we read it.
+    pub fn state(&self) -> (Value, Cluster) {
+        let query = format!("action=CLUSTERSTATUS&collection={}&wt=json", self.name);
+        let ask = |node: &String| self.try_get(&format!("{node}/admin/collections?{query}"));
+        let text = wait_for_some("a node answers", || self.urls.iter().find_map(ask));
+        let read = ::cluster::read(text.as_bytes(), &self.name).expect("it can be read");
+        (serde_json::from_str(&text).unwrap(), read)
+    }
+
+    /// The replicas of each shard, as CLUSTERSTATUS has them.
+    pub fn replicas(&self) -> Vec<(String, Vec<Value>)> {
+        let state = self.state().0;
+        let shards = &state["cluster"]["collections"][&self.name]["shards"];
+        let replicas =
+            |shard: &Value| shard["replicas"].as_object().unwrap().values().cloned().collect();
+        let shards = shards.as_object().expect("shards by name").iter();
+        shards.map(|(name, shard)| (name.clone(), replicas(shard))).collect()
+    }
+
+    /// Restarts the nodes that have a replica which is not active: now and then one that lost ZooKeeper
+    /// thinks that it leads, or a shard has no leader, and neither ever recovers. Answers how many.
+    pub fn revive(&self) -> usize {
+        let replicas = self.replicas();
+        let ill =
+            replicas.iter().flat_map(|(_, replicas)| replicas).filter(|r| r["state"] != "active");
+        let nodes: BTreeSet<&str> = ill.map(|r| r["base_url"].as_str().unwrap()).collect();
+        for node in &nodes {
+            println!("a replica on {node} has not recovered: its node is restarted");
+            let number = self.urls.iter().position(|url| url == node).expect("a node") + 1;
+            solrcloud(&["stop", &number.to_string()]);
+            solrcloud(&["start", &number.to_string()]);
+        }
+        nodes.len()
+    }
+
+    /// Waits until all replicas are active. After ZooKeeper was gone, Solr may take some minutes.
+    #[track_caller]
+    pub fn wait_until_all_are_active(&self) {
+        let by = Instant::now() + MINUTES;
+        let all_active = || {
+            let (state, read) = self.state();
+            let live = state["cluster"]["live_nodes"].as_array().unwrap();
+            let mut all = self.replicas().into_iter().flat_map(|(_, replicas)| replicas);
+            all.all(|r| r["state"] == "active" && live.contains(&r["node_name"]))
+                && read.collection.leaders.iter().all(Option::is_some)
+        };
+        while !all_active() {
+            assert!(Instant::now() < by, "waited {MINUTES:?} in vain: all replicas are active");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// The URL of a replica's core.
+pub fn core(replica: &Value) -> String {
+    format!("{}/{}", replica["base_url"].as_str().unwrap(), replica["core"].as_str().unwrap())
 }
 
 impl Drop for Collection {

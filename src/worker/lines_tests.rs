@@ -1,0 +1,249 @@
+use super::*;
+use std::io::Write;
+
+fn delta(text: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text).unwrap();
+    file
+}
+
+fn read(file: &File, share: u32, of: u32, longest: u64, from: (u64, u64)) -> Vec<(Place, Vec<u8>)> {
+    let file = file.try_clone().unwrap();
+    let mut lines = Lines::new(file, (share.into(), of.into()), longest, from.0, from.1).unwrap();
+    let mut all = Vec::new();
+    loop {
+        match lines.next().unwrap() {
+            Found::Line(place, range) => all.push((place, lines.bytes(range).to_vec())),
+            Found::TooLong(place, length) => {
+                all.push((place, format!("too long: {length}").into_bytes()))
+            }
+            Found::More => {}
+            Found::End(_) => return all,
+        }
+    }
+}
+
+/// Lines of many lengths, some over the buffer's border, some longer than the buffer.
+fn mixed() -> Vec<u8> {
+    let mut text = Vec::new();
+    for n in 0..3000usize {
+        let length = match n % 500 {
+            7 => CHUNK - 3 + n % 7,
+            8 => 2 * CHUNK + n,
+            _ => n * 7919 % 400,
+        };
+        text.extend(format!("{n}:").bytes());
+        text.extend(std::iter::repeat_n(b'a' + (n % 26) as u8, length));
+        text.push(b'\n');
+    }
+    text
+}
+
+#[test]
+fn every_line_belongs_to_exactly_one_share() {
+    let text = mixed();
+    let expected: Vec<&[u8]> = text[..text.len() - 1].split(|b| *b == b'\n').collect();
+    let file = delta(&text);
+    for of in [1, 2, 3, 7, 64] {
+        let mut seen = vec![None; expected.len()];
+        for share in 0..of {
+            for (place, bytes) in read(&file, share, of, 1 << 24, (0, 0)) {
+                assert_eq!(place.index % u64::from(of), u64::from(share));
+                assert_eq!(place.end - place.offset, bytes.len() as u64 + 1);
+                assert_eq!(text[place.offset as usize..][..bytes.len()], bytes[..]);
+                assert!(seen[place.index as usize].replace(bytes).is_none());
+            }
+        }
+        for (line, expected) in seen.into_iter().zip(&expected) {
+            assert_eq!(line.as_deref(), Some(*expected), "of {of}");
+        }
+    }
+}
+
+#[test]
+fn reading_goes_on_from_any_mark() {
+    let text = mixed();
+    let file = delta(&text);
+    let all = read(&file, 0, 1, 1 << 24, (0, 0));
+    for (place, _) in all.iter().step_by(701) {
+        for (share, of) in [(0, 1), (2, 3)] {
+            let rest = read(&file, share, of, 1 << 24, (place.index, place.offset));
+            let expected = all.iter().filter(|(p, _)| {
+                p.index >= place.index && p.index % u64::from(of) == u64::from(share)
+            });
+            assert!(rest.iter().eq(expected), "from {place:?}, {share} of {of}");
+        }
+    }
+}
+
+#[test]
+fn an_overlong_line_costs_no_memory_and_no_other_line() {
+    let long = vec![b'x'; 5 * CHUNK];
+    let text = [b"one\n", &long[..], b"\nthree\n", &long[..100], b"\nfive"].concat();
+    let file = delta(&text);
+    let mut lines = Lines::new(file.try_clone().unwrap(), (0, 1), 99, 0, 0).unwrap();
+    while !matches!(lines.next().unwrap(), Found::End(_)) {
+        assert!(lines.buffer.len() <= CHUNK);
+    }
+    let found: Vec<Vec<u8>> = read(&file, 0, 1, 99, (0, 0)).into_iter().map(|l| l.1).collect();
+    let length = format!("too long: {}", long.len()).into_bytes();
+    assert_eq!(found, [&b"one"[..], &length, b"three", b"too long: 100", b"five"]);
+    assert_eq!(read(&file, 0, 2, 99, (0, 0)).len(), 3);
+}
+
+#[test]
+fn line_ends_are_those_of_unix_and_windows_and_the_last_needs_none() {
+    let bytes = |text: &[u8]| -> Vec<Vec<u8>> {
+        read(&delta(text), 0, 1, 100, (0, 0)).into_iter().map(|l| l.1).collect()
+    };
+    assert_eq!(bytes(b""), Vec::<Vec<u8>>::new());
+    assert_eq!(bytes(b"\n"), [b""]);
+    assert_eq!(bytes(b"a\r\n\r\nb\rc\n\n"), [&b"a"[..], b"", b"b\rc", b""]);
+    assert_eq!(bytes(b"a\nb"), [b"a", b"b"]);
+    assert_eq!(bytes(b"a\nb\r"), [b"a", b"b"]);
+}
+
+#[test]
+fn what_is_appended_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.jsonl");
+    let mut file = File::create(&path).unwrap();
+    file.write_all(b"a\nb\n").unwrap();
+    let mut lines = Lines::new(File::open(&path).unwrap(), (0, 1), 100, 0, 0).unwrap();
+    let mut next = || loop {
+        match lines.next().unwrap() {
+            Found::More => {}
+            found => return (found, lines.has_grown(4).unwrap()),
+        }
+    };
+    assert!(matches!(next(), (Found::Line(..), _)) && matches!(next(), (Found::Line(..), _)));
+    let end = |index, offset| Found::End(Place { index, offset, end: offset });
+    assert_eq!(next(), (end(2, 4), Grown::No));
+    file.write_all(b"c").unwrap();
+    assert!(matches!(next(), (Found::Line(p, _), Grown::No) if p.index == 2 && p.end == 5));
+    assert_eq!(next(), (end(3, 5), Grown::No));
+    file.write_all(b"d\n").unwrap();
+    assert_eq!(lines.has_grown(4).unwrap(), Grown::Torn);
+}
+
+#[test]
+fn what_is_cut_off_is_noticed_wherever_the_cut_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.jsonl");
+    for (before, size) in [(0, 0), (0, 2), (2, 2), (4, 2), (4, 0)] {
+        std::fs::write(&path, "a\nb\n").unwrap();
+        let mut lines = Lines::new(File::open(&path).unwrap(), (0, 1), 100, 0, 0).unwrap();
+        let cut = || File::options().write(true).open(&path).unwrap().set_len(size).unwrap();
+        if before == 0 {
+            cut();
+        }
+        while !matches!(lines.next().unwrap(), Found::End(_)) {
+            if before > 0 && lines.start >= before {
+                cut();
+            }
+        }
+        cut();
+        assert_eq!(lines.has_grown(4).unwrap(), Grown::Cut(size), "{before} {size}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line_and_of_no_other() {
+    let bytes = |text: &[u8]| -> Vec<Vec<u8>> {
+        read(&delta(text), 0, 1, 100, (0, 0)).into_iter().map(|l| l.1).collect()
+    };
+    assert_eq!(bytes(b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n"), [&b"a"[..], b"\xef\xbb\xbfb"]);
+    assert_eq!(bytes(b"\xef\xbb\xbf"), [b""]);
+    assert_eq!(bytes(b"\xef\xbb\xbf\r\na"), [&b""[..], b"a"]);
+    assert_eq!(bytes(b"\xef\xbb"), [b"\xef\xbb"]);
+    let file = delta(b"\xef\xbb\xbfa\nb\n");
+    let all = read(&file, 0, 1, 100, (0, 0));
+    assert_eq!((all[0].0.offset, all[0].0.end), (0, 5), "it counts as bytes of the delta");
+    assert_eq!(read(&file, 1, 2, 100, (0, 0)), all[1..]);
+    assert_eq!(read(&file, 0, 1, 100, (1, 5)), all[1..], "taken up behind it");
+    let lines = Lines::new(file, (0, 1), 100, 1, 5).unwrap();
+    assert_eq!((lines.again(0).unwrap(), lines.again(5).unwrap()), (b"a".to_vec(), b"b".to_vec()));
+}
+
+#[test]
+fn utf_16_is_refused_in_plain_words() {
+    for text in [&b"\xff\xfe{\0}\0\n\0"[..], b"\xfe\xff\0{\0}\0\n"] {
+        for share in 0..2 {
+            let mut lines = Lines::new(delta(text), (share, 2), 100, 0, 0).unwrap();
+            let error = lines.next().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert!(error.to_string().contains("UTF-16"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_delta_that_grew_goes_on_with_a_whole_line_or_not_at_all() {
+    for (text, offset, found) in [
+        (&b"a\nb\n"[..], 2, Behind::Line(2)),
+        (b"a\nb\n", 4, Behind::Line(4)),
+        (b"a\nb\n", 0, Behind::Line(0)),
+        (b"", 0, Behind::Line(0)),
+        (b"", 4, Behind::Line(4)), // cut, which is told by whoever reads it
+        (b"a\nb", 1, Behind::Line(2)),
+        (b"a\r\nb", 1, Behind::Line(3)),
+        (b"ab\n", 1, Behind::Within),
+        (b"a\rb", 1, Behind::Within),
+        (b"a", 1, Behind::End),
+    ] {
+        assert_eq!(behind(&delta(text), offset).unwrap(), found, "{text:?} at {offset}");
+    }
+}
+
+#[test]
+fn a_mark_behind_an_unfinished_line_is_taken_up_where_that_line_ends() {
+    // Two lines were read, the second without a newline: what has come of it since?
+    for (more, lines) in [
+        (&b"\nc\nd"[..], vec![(2, 4, b"c"), (3, 6, b"d")]),
+        (b"\r\nc\nd", vec![(2, 5, b"c"), (3, 7, b"d")]),
+        (b"BB\nc\nd", vec![(2, 6, b"c"), (3, 8, b"d")]),
+        (b"BB", vec![]),
+        (b"\n", vec![]),
+        (b"", vec![]),
+    ] {
+        let file = delta(&[b"a\nb", more].concat());
+        let all: Vec<(u64, u64, &[u8])> =
+            lines.iter().map(|(index, offset, line)| (*index, *offset, &line[..])).collect();
+        for of in 1..=2 {
+            let mut found = Vec::new();
+            for share in 0..of {
+                found.extend(read(&file, share, of, 100, (2, 3)));
+            }
+            found.sort_by_key(|(place, _)| place.index);
+            let found: Vec<(u64, u64, &[u8])> =
+                found.iter().map(|(p, line)| (p.index, p.offset, &line[..])).collect();
+            assert_eq!(found, all, "{more:?}");
+        }
+    }
+    // A line of any length costs no memory.
+    let file = delta(&[&b"b"[..], &vec![b'B'; 3 * CHUNK], b"\nc"].concat());
+    let mut lines = Lines::new(file, (0, 1), u64::MAX, 1, 1).unwrap();
+    assert_eq!(lines.is_within(), Some(0));
+    while !matches!(lines.next().unwrap(), Found::Line(Place { index: 1, .. }, _)) {
+        assert_eq!(lines.buffer.len(), CHUNK);
+    }
+    assert_eq!(lines.is_within(), None);
+}
+
+#[test]
+fn an_unfinished_line_that_was_read_by_another_may_not_grow_unseen() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.jsonl");
+    for (before, more, grown) in [
+        (&b"a\nb"[..], &b"B\n"[..], Grown::Torn),
+        (b"a\nb", b"", Grown::No),
+        (b"a\nb\n", b"c\n", Grown::Yes),
+    ] {
+        std::fs::write(&path, before).unwrap();
+        let size = before.len() as u64;
+        let mut lines = Lines::new(File::open(&path).unwrap(), (0, 1), 100, 2, size).unwrap();
+        while !matches!(lines.next().unwrap(), Found::End(Place { index: 2, .. })) {}
+        std::fs::write(&path, [before, more].concat()).unwrap();
+        assert_eq!(lines.has_grown(size).unwrap(), grown, "{before:?} {more:?}");
+    }
+}
