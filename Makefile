@@ -8,10 +8,16 @@ BUILT   := $(or $(CARGO_TARGET_DIR),target)/release
 
 # the first cargo that is new enough, which need not be the first on PATH
 CARGO := PATH="$$(tests/setup path)" cargo
+# What one of the tests in tests/ runs. Always of the whole workspace, and with a test: whoever builds
+# less has dependencies with fewer features, and so builds each of them once more.
+BUILD_FOR := $(CARGO) build --workspace --locked --bin solr-updater --bin check_updater --test
+# most of them wait for a process of their own
+TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 
 # recipes of one folder and one cargo lock: side by side they would only wait for each other
 .NOTPARALLEL:
-.PHONY: all demo demo-deadlock test check bench bench-null lint guards solr-tests failover install clean help
+.PHONY: all demo demo-deadlock test check bench bench-null lint guards solr-tests failover \
+  faults faults-short faults-parent faults-forks fuzz fuzz-short coverage install clean help
 
 all: ## build both programs: target/release/solr-updater and check_updater (the default)
 	@tests/setup build
@@ -27,26 +33,26 @@ demo-deadlock: ## the bug this program exists for: fork beside a logging thread
 
 test: ## all tests, with a real SolrCloud among them
 	@tests/setup test
-	@$(MAKE) --no-print-directory lint check guards solr-tests
+	@$(MAKE) --no-print-directory lint check guards fuzz-short solr-tests faults-short
 
 check: ## the tests that need no Solr
 	@tests/setup build
-	$(CARGO) build --workspace --locked
-	$(CARGO) test --workspace --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --locked
 
 solr-tests: ## the tests with a real SolrCloud, which they share
 	@tests/setup build solr
-	$(CARGO) build --workspace --locked
-	$(CARGO) test --workspace --locked --features solr-updater/solr --test solr --no-run
+	$(BUILD_FOR) solr --features solr-updater/solr
 	PATH="$$(tests/setup path)" tests/with-solrcloud target/test-solrcloud \
 	  cargo test --workspace --locked --features solr-updater/solr --test solr
 
 # QUICK=1: one round, little data. ROUNDS=n. ONLY=null,peers,workers,shards,latency,files or report.
+# ARENA=2-offers: of the peers' four (packages and offers, on 2 nodes and on 1) this one.
 # CONTENDERS=ours,raw: of the peers those named so. With QUICK or CONTENDERS README is left alone.
 bench: all ## this program beside SolrJ, pysolr, curl, bin/solr post: two hours, and README's table
 	@tests/setup bench
 	@$(BUILT)/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-	  $(if $(ONLY),--only $(ONLY)) $(if $(CONTENDERS),--contenders $(CONTENDERS))
+	  $(if $(ONLY),--only $(ONLY)) $(if $(ARENA),--arena $(ARENA)) \
+	  $(if $(CONTENDERS),--contenders $(CONTENDERS))
 
 bench-null: all ## the program alone, against a server that answers at once
 	@tests/setup solr
@@ -54,12 +60,53 @@ bench-null: all ## the program alone, against a server that answers at once
 
 failover: ## leaders killed, paused, restarted, ten times each, and ZooKeeper: what it costs (an hour)
 	@tests/setup build solr
-	$(CARGO) build --workspace --locked
-	$(CARGO) test --locked --features solr-updater/solr --test solr --no-run
+	$(BUILD_FOR) solr --features solr-updater/solr
 	PATH="$$(tests/setup path)" FAILOVER_ROUNDS=10 SOLRCLOUD_TTL=14400 \
 	  tests/with-solrcloud target/failover-solrcloud \
-	  cargo test --locked --features solr-updater/solr --test solr failover -- \
+	  cargo test --workspace --locked --features solr-updater/solr --test solr failover -- \
 	  --include-ignored --nocapture --test-threads=1
+
+# FAULTS_MINUTES=n (60). SEED=n (the clock's). ONLY=worker,net-cut-after: these alone. INC=1: `inc` too.
+# PARTITION=line. See tests/faults/README.md.
+faults: ## faults of every kind at random, an hour of them, on a real SolrCloud: is anything lost?
+	@tests/setup build solr
+	$(BUILD_FOR) faults
+	PATH="$$(tests/setup path)" FAULTS_MINUTES="$(FAULTS_MINUTES)" SEED="$(SEED)" ONLY="$(ONLY)" \
+	  INC="$(INC)" PARTITION="$(PARTITION)" SOLRCLOUD_TTL=28800 \
+	  tests/with-solrcloud target/faults-solrcloud \
+	  cargo test --workspace --locked --test faults nothing_is_lost -- --ignored --nocapture
+
+faults-short: ## two minutes of the same
+	@$(MAKE) --no-print-directory faults FAULTS_MINUTES=$(or $(FAULTS_MINUTES),1.2)
+
+# KILLS=n (200). LINES=n.
+faults-parent: ## the parent killed 200 times in the middle of one delta (ten minutes)
+	@tests/setup build solr
+	$(BUILD_FOR) faults
+	PATH="$$(tests/setup path)" KILLS="$(KILLS)" LINES="$(LINES)" SEED="$(SEED)" \
+	  tests/with-solrcloud target/faults-solrcloud \
+	  cargo test --workspace --locked --test faults a_delta_arrives -- --ignored --nocapture
+
+# Each target by itself: TARGET=line SECONDS=600. Without TARGET: all, a minute each. What goes wrong is
+# kept in target/fuzz/found; tests/fuzz/corpus is for what should be tried for ever.
+fuzz: ## what reads foreign bytes, fed by LLVM's fuzzer (any Rust, and a C++ compiler)
+	@tests/setup build fuzz
+	@tests/fuzz/run "$(TARGET)" "$(SECONDS)"
+
+fuzz-short: ## the same inputs and some thousand mutants of them, without a fuzzer (a minute)
+	@tests/setup build
+	cd tests/fuzz && PATH="$$(../setup path)" CARGO_TARGET_DIR=$(abspath $(dir $(BUILT))) cargo test --locked
+
+# SOLR=1: with the tests on a real SolrCloud.
+coverage: ## which lines the tests reach, forked children's too; target/coverage/html has them all
+	@tests/setup build coverage $(if $(SOLR),solr)
+	@SOLR="$(SOLR)" tests/coverage
+
+# FORKS=n (50,000).
+faults-forks: ## 50,000 workers forked, ready and gone, and nothing is left of them (ten minutes)
+	@tests/setup build
+	$(BUILD_FOR) faults
+	FORKS="$(FORKS)" $(CARGO) test --workspace --locked --test faults fifty_thousand -- --ignored --nocapture
 
 lint: ## formatting, clippy, the documentation's links, the shell scripts
 	@tests/setup build
