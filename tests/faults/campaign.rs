@@ -26,7 +26,7 @@ use crate::table::Outcome;
 use crate::watch::Watch;
 
 /// A burst is no longer.
-const BURST: Duration = Duration::from_secs(60);
+const BURST: Duration = Duration::from_secs(120);
 /// So many deltas wait in `incoming/`.
 const AHEAD: usize = 3;
 /// The spool's disk, in MiB.
