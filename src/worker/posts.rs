@@ -39,7 +39,7 @@ pub(crate) struct Posts {
 }
 
 /// Empty batches that are kept for use.
-const SPARE: usize = 1;
+const SPARE: usize = 4;
 
 impl Posts {
     /// Starts the threads. Only after the fork, and with signals blocked: they are the main
@@ -111,7 +111,10 @@ impl Posts {
     }
 
     /// There is work from now on, or none.
-    pub(crate) fn set_busy(&self, busy: bool) {
+    pub(crate) fn set_busy(&mut self, busy: bool) {
+        if !busy {
+            self.spare.clear();
+        }
         self.queue.set_busy(busy);
     }
 
