@@ -157,8 +157,8 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::tests::doc;
-    use crate::convert::Converted;
+    use crate::batch::tests::{doc, doc_that};
+    use crate::convert::{Converted, Repeat};
 
     fn runs(runs: &[(u64, u64, u64)]) -> Arc<Runs> {
         let run = |(after, upto, claim): &(u64, u64, u64)| Run {
@@ -236,7 +236,7 @@ mod tests {
         for (n, id) in ids.iter().enumerate() {
             let line = format!(r#" {{"id":"{id}","p":{{"_version_":1}}}}"#);
             assert!(batch.push((n as u64, 0), line.as_bytes(), &doc(id), 0));
-            batch.come_late(Late { age: MINE, runs: runs(&[]), once: false });
+            batch.come_late(&doc(id), Late { age: MINE, runs: runs(&[]), once: false });
         }
         batch.close();
         batch
@@ -265,6 +265,26 @@ mod tests {
     }
 
     #[test]
+    fn what_brings_a_version_that_fits_any_document_goes_out_with_one_version() {
+        let mut batch = Batch::default();
+        for (n, (own, version)) in [(1, 50), (0, 51), (0, -1), (1, -1)].into_iter().enumerate() {
+            let line = format!(r#" {{"id":"a","n":{{"set":{n}}},"_version_" : {own} }}"#);
+            let document = doc_that("a", Repeat::AnyVersion(own));
+            assert!(batch.push((n as u64, 0), line.as_bytes(), &document, 0));
+            batch.come_late(&document, Late { age: MINE, runs: runs(&[]), once: false });
+            batch.guards[n].version = Some(version);
+        }
+        for (n, sent) in [50, 51, -1, 1].into_iter().enumerate() {
+            let mut body = Vec::new();
+            batch.write_part(n..n + 1, &mut body);
+            let expected = format!(
+                r#"{{"add":{{"doc": {{"id":"a","n":{{"set":{n}}},"_version_" : {sent} }}}}}}"#
+            );
+            assert_eq!(String::from_utf8(body).unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn a_delete_is_for_a_version_too_and_of_what_is_gone_there_is_nothing_to_delete() {
         let mut batch = Batch::default();
         for (n, id) in ["a", "b", "c"].into_iter().enumerate() {
@@ -273,7 +293,7 @@ mod tests {
             let (id, route, body) = (id.into(), Some("r".into()), body.as_bytes());
             let delete = Converted::Delete { id, route, body };
             assert!(batch.push((n as u64, 0), line.as_bytes(), &delete, 0));
-            batch.come_late(Late { age: MINE, runs: runs(&[]), once: false });
+            batch.come_late(&delete, Late { age: MINE, runs: runs(&[]), once: false });
         }
         assert!(batch.settle_late(0, -1) && !batch.settle_late(1, 99) && batch.settle_late(2, 101));
         batch.guards[1].version = Some(99);

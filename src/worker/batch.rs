@@ -13,6 +13,7 @@ use crate::age::Late;
 use crate::convert::{Body, Converted, Repeat};
 use crate::guard::Guard;
 use crate::intents::Intents;
+use crate::json;
 
 /// An empty batch keeps so many bytes for its next body: one that is full by `batch.bytes`, as shipped.
 /// (To have each page from the system again is a fifth of what a fat line costs.)
@@ -220,11 +221,15 @@ impl Batch {
         true
     }
 
-    /// The command that was added last is delivered late: not over what is newer.
-    pub(crate) fn come_late(&mut self, late: Late) {
+    /// The command that was added last, and was made of this, is delivered late: not over what is newer.
+    pub(crate) fn come_late(&mut self, converted: &Converted<'_>, late: Late) {
         let once = self.guards.len() == self.entries.len();
         if !once {
-            self.guards.push(Guard::new(Repeat::Harmless));
+            let repeat = match converted {
+                Converted::Doc { repeat, .. } => *repeat,
+                _ => Repeat::Harmless,
+            };
+            self.guards.push(Guard::new(repeat));
         }
         if let Some(guard) = self.guards.last_mut() {
             guard.late = Some(Late { once, ..late });
@@ -331,11 +336,21 @@ impl Batch {
                 Kind::Delete => DELETE.len(),
             };
             let inside = memchr::memchr(b'{', &command[before..]).map_or(0, |at| before + at + 1);
-            buffer.extend_from_slice(&command[..inside]);
-            if let Some(version) = self.guards[n].to_send() {
-                buffer.extend_from_slice(format!("\"_version_\":{version},").as_bytes());
+            let own = || own_version(&command[before..command.len() - 1]);
+            let own = self.guards[n].brings_another().then(own).flatten();
+            match (self.guards[n].to_send(), own) {
+                (None, _) => buffer.extend_from_slice(command),
+                (Some(version), None) => {
+                    buffer.extend_from_slice(&command[..inside]);
+                    buffer.extend_from_slice(format!("\"_version_\":{version},").as_bytes());
+                    buffer.extend_from_slice(&command[inside..]);
+                }
+                (Some(version), Some(Range { start, end })) => {
+                    buffer.extend_from_slice(&command[..before + start]);
+                    buffer.extend_from_slice(version.to_string().as_bytes());
+                    buffer.extend_from_slice(&command[before + end..]);
+                }
             }
-            buffer.extend_from_slice(&command[inside..]);
         }
         buffer.push(b'}');
     }
@@ -354,6 +369,14 @@ impl Batch {
             bytes.shrink_to(ROOM);
         }
     }
+}
+
+/// Where the value of a document's own `_version_` stands in it.
+fn own_version(document: &[u8]) -> Option<Range<usize>> {
+    let text = std::str::from_utf8(document).ok()?;
+    let value = json::members(text, &["_version_"]).ok()?.named[0].1?.get();
+    let start = value.as_ptr() as usize - text.as_ptr() as usize;
+    Some(start..start + value.len())
 }
 
 #[cfg(test)]

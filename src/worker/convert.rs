@@ -43,6 +43,9 @@ pub(crate) enum Repeat {
     Counts,
     /// It names the `_version_` that it is for (0: nobody knows which), and would find another.
     Versioned(i64),
+    /// Nothing either: by its `_version_` any document will do (0), or any that is there (1), also what
+    /// it has made itself.
+    AnyVersion(i64),
 }
 
 /// A document's JSON.
@@ -68,7 +71,13 @@ impl Converted<'_> {
 
     /// Whether it may be carried out once only.
     pub(crate) fn is_guarded(&self) -> bool {
-        matches!(self, Converted::Doc { repeat, .. } if *repeat != Repeat::Harmless)
+        match self {
+            Converted::Doc { repeat, .. } => match repeat {
+                Repeat::Counts | Repeat::Versioned(_) => true,
+                Repeat::Harmless | Repeat::AnyVersion(_) => false,
+            },
+            Converted::Delete { .. } | Converted::Nothing | Converted::Reject { .. } => false,
+        }
     }
 }
 
@@ -154,8 +163,7 @@ fn repeat(members: &Members<'_>) -> Result<Repeat, String> {
     };
     // (Two versions in one document Solr cannot read.)
     match (version.get().trim_matches('"').parse::<i64>(), counts) {
-        // Any document will do, or any that is there: also what it has made itself.
-        (Ok(0 | 1), false) => Ok(Repeat::Harmless),
+        (Ok(any @ (0 | 1)), false) => Ok(Repeat::AnyVersion(any)),
         (Ok(version), _) if !matches!(version, 0 | 1) => Ok(Repeat::Versioned(version)),
         (_, false) => Ok(Repeat::Versioned(0)),
         (_, true) => Err(format!(
@@ -308,7 +316,7 @@ mod tests {
 
     #[test]
     fn what_counts_or_names_its_version_may_be_carried_out_once_only() {
-        use Repeat::{Counts, Harmless, Versioned};
+        use Repeat::{AnyVersion, Counts, Harmless, Versioned};
         for (line, expected) in [
             (r#"{"id":"a","n":{"inc":1}}"#, Counts),
             (r#"{"id":"a","x":{"set":1},"n":{ "\u0069nc" : 1}}"#, Counts),
@@ -319,8 +327,8 @@ mod tests {
             (r#"{"id":"a","_version_":"5"}"#, Versioned(5)),
             (r#"{"id":"a","_version_":5.0}"#, Versioned(0)),
             (r#"{"id":"a","_version_":-1,"n":{"inc":1}}"#, Versioned(-1)),
-            (r#"{"id":"a","_version_":0}"#, Harmless),
-            (r#"{"id":"a","_version_":1}"#, Harmless),
+            (r#"{"id":"a","_version_":0}"#, AnyVersion(0)),
+            (r#"{"id":"a","_version_":"1"}"#, AnyVersion(1)),
             (
                 r#"{"id":"a","n":{"set":1},"m":{"add-distinct":"x"},"o":{"removeregex":"x"}}"#,
                 Harmless,

@@ -18,6 +18,8 @@ pub(crate) const CONFLICTS: u32 = 3;
 pub(crate) struct Guard {
     /// It brings a version of its own: this one; 0: nobody knows which.
     own: Option<i64>,
+    /// That fits any document (0), or any that is there (1).
+    fits_any: bool,
     /// It is delivered late: nothing newer may be there.
     pub(crate) late: Option<Late>,
     /// The version that its document had before it was first sent; -1: it was not there.
@@ -39,23 +41,36 @@ pub(crate) enum Conflict {
 
 impl Guard {
     pub(crate) fn new(repeat: Repeat) -> Guard {
-        let own = match repeat {
-            Repeat::Versioned(version) => Some(version),
-            Repeat::Counts | Repeat::Harmless => None,
+        let (own, fits_any) = match repeat {
+            Repeat::Versioned(version) => (Some(version), false),
+            Repeat::AnyVersion(version) => (Some(version), true),
+            Repeat::Counts | Repeat::Harmless => (None, false),
         };
-        Guard { own, late: None, version: None, conflicts: 0, looked: false }
+        Guard { own, fits_any, late: None, version: None, conflicts: 0, looked: false }
     }
 
-    /// The version to send with it, if it does not bring one.
+    /// The version to send with it, if it does not go out with its own.
     pub(crate) fn to_send(&self) -> Option<i64> {
-        self.version.filter(|_| self.own.is_none())
+        self.version.filter(|_| self.own().is_none())
+    }
+
+    /// Whether it brings a version in whose place that one comes: Solr cannot read two.
+    pub(crate) fn brings_another(&self) -> bool {
+        self.fits_any
+    }
+
+    /// The version of its own with which it goes out. (What is there is one of any. What is not there
+    /// Solr refuses by the 1.)
+    fn own(&self) -> Option<i64> {
+        let is_one_of_any = self.own == Some(0) || self.version.is_some_and(|version| version > 0);
+        self.own.filter(|_| !(self.fits_any && is_one_of_any))
     }
 
     /// The document has this version by now (-1: it is not there). Whether that is what a request of
     /// ours has done, if one may have done something at all.
     pub(crate) fn was_carried_out(&self, now: i64) -> bool {
         // Where its own version did not fit, Solr has refused it, whatever came after.
-        let could_be = match self.own {
+        let could_be = match self.own() {
             None | Some(0) => true,
             Some(own) => same(own, self.version),
         };
@@ -66,7 +81,7 @@ impl Guard {
     /// although nobody has said so.
     pub(crate) fn conflict(&mut self, message: &str, doubtful: &mut bool) -> Conflict {
         let carried_out = actual(message).is_none_or(|actual| self.was_carried_out(actual));
-        match (*doubtful, self.own) {
+        match (*doubtful, self.own()) {
             (true, _) if carried_out => Conflict::Settled(Outcome::Confirmed),
             (_, Some(_)) => {
                 let reason = message.into();
@@ -115,6 +130,20 @@ mod tests {
         assert_eq!(conflict(Repeat::Versioned(0), 5, true, MESSAGE), confirmed);
         let absent = "version conflict for a expected=-1 actual=7";
         assert_eq!(conflict(Repeat::Counts, -1, true, absent), confirmed);
+    }
+
+    #[test]
+    fn a_version_that_fits_any_document_is_refused_where_there_is_none_and_else_is_anothers_write()
+    {
+        let absent = "version conflict for a expected=1 actual=-1";
+        let settled = conflict(Repeat::AnyVersion(1), -1, false, absent);
+        assert!(matches!(settled, Conflict::Settled(Outcome::Rejected { status: 409, .. })));
+        for (own, version) in [(1, 5), (0, 5), (0, -1)] {
+            let repeat = Repeat::AnyVersion(own);
+            assert_eq!(guard(repeat, version).to_send(), Some(version));
+            assert_eq!(conflict(repeat, version, false, MESSAGE), Conflict::Overtaken);
+        }
+        assert_eq!(guard(Repeat::AnyVersion(1), -1).to_send(), None);
     }
 
     #[test]

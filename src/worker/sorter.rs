@@ -265,7 +265,7 @@ impl Sorter {
         let batch = self.open[at].get_or_insert_with(|| posts.blank(lane, layout));
         batch.push((place.index, place.offset), line, converted, now);
         if let Some(late) = &self.late {
-            batch.come_late(late.clone());
+            batch.come_late(converted, late.clone());
         }
         let Some(entry) = batch.entries.last_mut() else { return };
         entry.key = key;
