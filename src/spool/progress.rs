@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::beyond::Beyond;
 use crate::left::is_missing;
+use crate::names;
 use crate::record::Record;
 
 /// What is known of a delta that was given up.
@@ -41,8 +42,9 @@ pub struct Standing {
     /// The share's lines beyond the mark that are done, too.
     pub beyond: Beyond,
     /// Lines that are not done and may be carried out once only, of those that may have been sent:
-    /// the index of each, and the version that its document had before.
-    pub sent: Vec<(u64, i64)>,
+    /// the index of each, the version that its document had before, and that document's id; of one whose
+    /// id is not known it is empty.
+    pub sent: Vec<(u64, i64, String)>,
 }
 
 impl Progress {
@@ -112,19 +114,21 @@ impl Progress {
     }
 }
 
-/// `3:-1,8:17`
-fn to_text(sent: &[(u64, i64)]) -> String {
-    let pairs: Vec<String> =
-        sent.iter().map(|(line, version)| format!("{line}:{version}")).collect();
-    pairs.join(",")
+/// `3:-1:a,8:17:b`
+fn to_text(sent: &[(u64, i64, String)]) -> String {
+    let word = |id: &String| names::to_word(id.as_ref()).replace(',', "%2c");
+    let all = sent.iter().map(|(line, version, id)| format!("{line}:{version}:{}", word(id)));
+    all.collect::<Vec<_>>().join(",")
 }
 
-fn of_text(text: &str) -> Option<Vec<(u64, i64)>> {
-    let pair = |pair: &str| {
-        let (line, version) = pair.split_once(':')?;
-        Some((line.parse().ok()?, version.parse().ok()?))
+fn of_text(text: &str) -> Option<Vec<(u64, i64, String)>> {
+    let one = |one: &str| {
+        let mut parts = one.splitn(3, ':');
+        let (line, version) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let id = names::of_word(parts.next().unwrap_or_default());
+        Some((line, version, id.into_string().ok()?))
     };
-    text.split(',').filter(|part| !part.is_empty()).map(pair).collect()
+    text.split(',').filter(|part| !part.is_empty()).map(one).collect()
 }
 
 #[cfg(test)]
@@ -140,7 +144,9 @@ mod tests {
         let found = std::fs::metadata(&delta).unwrap();
         let mut beyond = Beyond::default();
         beyond.push(7);
-        let sent = vec![(6, -1), (8, 1_882_628_252_310_175_744)];
+        let id = |id: &str| id.to_owned();
+        let sent =
+            vec![(6, -1, id("a,b:c %2c")), (8, 1_882_628_252_310_175_744, id("é")), (9, 1, id(""))];
         let standing = Standing { line: 5, offset: 50, bytes: 60, beyond, sent };
         let progress = Progress {
             inode: found.ino(),

@@ -491,7 +491,7 @@ impl Finish {
             false => Vec::new(),
         };
         let partition = Partition::new(share, self.order.of, self.order.key.as_deref());
-        sent.retain(|(line, _)| !beyond.contains(partition.number(*line)));
+        sent.retain(|(line, ..)| !beyond.contains(partition.number(*line)));
         Ok(Standing { line, offset, bytes: counts.bytes_read, beyond, sent })
     }
 

@@ -227,7 +227,10 @@ fn what_a_delta_has_sent_is_known_though_it_was_to_be_read_anew_when_it_was_give
     let order = orders::Finish { failed: true, ..finish.order };
     run(&mut Finish::new(order, &shop), &shop, &mut posts);
     let progress = Progress::load(&shop.spool.progress(7)).unwrap().unwrap();
-    assert_eq!((progress.shares[0].line, &progress.shares[0].sent), (0, &vec![(0, 5)]));
+    assert_eq!(
+        (progress.shares[0].line, &progress.shares[0].sent),
+        (0, &vec![(0, 5, "a".to_owned())])
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::given::Given;
 
@@ -32,8 +32,9 @@ use crate::given::Given;
 #[derive(Debug)]
 pub(crate) struct Intents {
     path: PathBuf,
-    /// Of the ids in the file as it was found: the last line.
-    last: HashMap<String, u64>,
+    /// Of the ids in the file as it was found: the last line. And of its lines: the id.
+    last: HashMap<Arc<str>, u64>,
+    ids: BTreeMap<u64, Arc<str>>,
     /// Held while it is written: the disk takes its time.
     output: Mutex<Output>,
     /// Held for a moment only: the main thread asks here.
@@ -79,10 +80,11 @@ impl Intents {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }
-        let Found { length, known, last, given } = found;
+        let Found { length, known, last, ids, given } = found;
         Ok(Intents {
             path: path.into(),
             last,
+            ids,
             output: Mutex::new(Output { length, ..Output::default() }),
             known: Mutex::new(known),
             given: Mutex::new(given),
@@ -167,23 +169,31 @@ impl Intents {
 
     /// What was written down by whoever had these lines before, of those from the mark on, as far as
     /// nothing was since. (The disk may have been full when half of it was written.)
-    pub(crate) fn begin_with(&self, sent: &[(u64, i64)], mark: u64) -> io::Result<()> {
+    pub(crate) fn begin_with(&mut self, sent: &[(u64, i64, String)], mark: u64) -> io::Result<()> {
         let known = self.known();
         let is_new = |line: &u64| {
             *line >= mark && !known.versions.contains_key(line) && !known.refused.contains(line)
         };
-        let new = sent.iter().filter(|(line, _)| is_new(line));
-        // (No document has an id without a character.)
-        let new: Vec<_> = new.map(|(line, version)| (*line, *version, "")).collect();
+        let new = sent.iter().filter(|(line, ..)| is_new(line));
+        let new: Vec<_> = new.map(|(line, version, id)| (*line, *version, id.as_str())).collect();
         drop(known);
-        if new.is_empty() { Ok(()) } else { self.write(&new) }
+        if !new.is_empty() {
+            self.write(&new)?;
+        }
+        // Earlier lines of these documents were settled, as in a file that is found.
+        for (line, _, id) in new {
+            let last = self.last.entry(id.into()).or_default();
+            *last = line.max(*last);
+        }
+        Ok(())
     }
 
-    /// Those that may have been sent, and are not known to be refused.
-    pub(crate) fn sent(&self) -> Vec<(u64, i64)> {
+    /// Those of the file as it was found that may have been sent, and are not known to be refused.
+    pub(crate) fn sent(&self) -> Vec<(u64, i64, String)> {
         let known = self.known();
         let sent = known.versions.iter().filter(|(line, _)| !known.refused.contains(line));
-        sent.map(|(line, version)| (*line, *version)).collect()
+        let id = |line| self.ids.get(line).map_or_else(String::new, |id| id.to_string());
+        sent.map(|(line, version)| (*line, *version, id(line))).collect()
     }
 
     /// The refusals that are not written, as records; answers how many.
@@ -281,7 +291,8 @@ impl Output {
 struct Found {
     length: u64,
     known: Known,
-    last: HashMap<String, u64>,
+    last: HashMap<Arc<str>, u64>,
+    ids: BTreeMap<u64, Arc<str>>,
     given: Given,
 }
 
@@ -305,8 +316,10 @@ impl Found {
                     Ok(Record::Intent(line, version, id)) => {
                         self.known.versions.insert(line, version);
                         self.known.refused.remove(&line);
-                        let last = self.last.entry(id).or_default();
+                        let id: Arc<str> = id.into();
+                        let last = self.last.entry(Arc::clone(&id)).or_default();
                         *last = line.max(*last);
+                        self.ids.insert(line, id);
                     }
                     Ok(Record::Refusal((line,))) => drop(self.known.refused.insert(line)),
                     Ok(Record::Given { given }) => {
@@ -405,27 +418,37 @@ mod tests {
         intents.write(&[(1, 5, "a"), (2, 6, "b"), (3, -1, "c")]).unwrap();
         intents.withdraw(&[2]).unwrap();
         let sent = found(&old, 0).sent();
-        assert_eq!(sent, [(1, 5), (3, -1)]);
-        assert_eq!(found(&old, 2).sent(), [(3, -1)], "behind the mark");
+        let line = |line, version, id: &str| (line, version, id.to_owned());
+        assert_eq!(sent, [line(1, 5, "a"), line(3, -1, "c")]);
+        assert_eq!(found(&old, 2).sent(), [line(3, -1, "c")], "behind the mark");
         found(&new, 0).begin_with(&sent, 0).unwrap();
         let intents = found(&new, 0);
         assert_eq!((intents.version(1), intents.version(2)), (Some(5), None));
         intents.write(&[(1, 9, "a")]).unwrap();
-        let intents = found(&new, 0);
+        let mut intents = found(&new, 0);
         intents.begin_with(&sent, 0).unwrap();
         assert_eq!(intents.version(1), Some(9), "it is known better since");
+        assert_eq!(intents.sent(), [line(1, 9, "a"), line(3, -1, "c")]);
     }
 
     #[test]
     fn what_is_handed_on_is_whole_though_the_disk_was_full_when_half_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("i");
-        let sent = [(1, 5), (2, 6), (3, -1)];
+        let sent = [(1, 5, "a"), (2, 6, ""), (5, -1, "a")];
+        let sent = sent.map(|(line, version, id)| (line, version, id.to_owned()));
         found(&path, 0).begin_with(&sent, 0).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..=whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            found(&path, 0).begin_with(&sent, 0).unwrap();
+            let mut intents = found(&path, 0);
+            intents.begin_with(&sent, 0).unwrap();
+            for intents in [intents, found(&path, 0)] {
+                // What stood before what was sent is done.
+                let done =
+                    [(3, "a"), (4, "a"), (5, "a"), (3, "b")].map(|(n, id)| intents.is_done(n, id));
+                assert_eq!(done, [true, true, false, false], "cut at {cut}");
+            }
             assert_eq!(found(&path, 0).sent(), sent, "cut at {cut}");
         }
         // Of what is settled there is nothing to be said, and of the rest nothing anew.

@@ -174,10 +174,11 @@ impl Share {
         let path = shop.spool.intents(order.claim, order.share);
         let intents =
             Intents::open(&path, mark.line, || shop.cell.set_heartbeat(sys::clock::now_ms()));
-        let intents = Arc::new(intents.map_err(Unopened::Machine)?);
+        let mut intents = intents.map_err(Unopened::Machine)?;
         if let Some(before) = before {
             intents.begin_with(&before.sent, mark.line).map_err(Unopened::Machine)?;
         }
+        let intents = Arc::new(intents);
         let papers =
             Papers::new(&order, progress.as_ref(), &intents, shop).map_err(Unopened::Machine)?;
         let doubts = Doubts::open(shop.spool.doubts(order.claim, order.share));

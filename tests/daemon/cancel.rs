@@ -262,3 +262,36 @@ fn whoever_dies_while_a_delta_is_cancelled_loses_nothing() {
         daemon.stop();
     }
 }
+
+#[test]
+fn what_stood_before_a_count_does_not_undo_it_when_its_delta_was_given_up_by_a_dying_worker() {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let cluster = FakeCluster::start(2);
+        let site = Site::for_collection(cluster.urls(), "c");
+        site.configure("workers = { count = 1, partition = 'id', stop_timeout = '4s' }");
+        let daemon = Daemon::start(&site);
+        let [first, counted] = [0, 1].map(|shard| cluster.ids_of(shard, 1).remove(0));
+        site.hand_over("0.jsonl", "");
+        daemon.wait("Solr has been tried", |status| {
+            site.is_done("0.jsonl") && status["solr"]["reachable"] == true
+        });
+        // The first line is not answered, so the mark and every checkpoint stay before it.
+        cluster.node(0).turn(Mode::Hold);
+        let line = |id: &str, n: &str| format!("{{\"id\":\"{id}\",\"n\":{n}}}\n");
+        let counts = line(&counted, "100") + &line(&counted, "{\"inc\":1}");
+        site.hand_over("x.jsonl", line(&first, "0") + &counts);
+        wait_for("it has counted", || cluster.docs().get(&counted).is_some_and(|d| d["n"] == 101));
+        let mut cancel = site.command(&["cancel", "x.jsonl"]).spawn().unwrap();
+        wait_for("it is given up", || {
+            std::fs::read_to_string(site.log()).unwrap().contains("delta cancelled")
+        });
+        daemon.workers()[0].signal(signal);
+        assert!(cancel.wait().unwrap().success());
+        assert_eq!(site.names("failed"), ["x.jsonl"]);
+        cluster.node(0).turn(Mode::Up);
+        site.run(&["retry", "x.jsonl"]).code(0);
+        daemon.wait("it is settled", |_| site.is_done("x.jsonl"));
+        assert_eq!(cluster.docs()[&counted]["n"], 101, "{signal}: {:?}", cluster.order());
+        daemon.stop();
+    }
+}
