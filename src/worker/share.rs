@@ -761,6 +761,9 @@ impl Share {
     /// The worker leaves: the mark moves over what is known, and is written down.
     pub(crate) fn leave(&mut self, shop: &Shop, posts: &Posts, now: u64) -> io::Result<()> {
         self.move_mark(shop, posts);
+        if let Reading::Given { .. } = self.reading {
+            self.look_beyond(shop); // nobody takes it up to send the rest
+        }
         // What is not answered may be carried out later.
         self.mark.quiet = posts.is_idle() && !self.left_in_doubt;
         self.save(shop, now)
