@@ -127,9 +127,9 @@ pub enum Report {
 pub struct Origin {
     /// The claim number that it first had; 0 if nobody knows.
     pub claim: u64,
-    /// The lowest version that its lines were given, of one that was retried; 0: none was.
+    /// The lowest version that its lines were given, of one that was retried; 0: none was, or nobody knows.
     pub lowest: u64,
-    /// The highest.
+    /// The highest, or the highest that they may have been given; 0: none was.
     pub highest: u64,
 }
 

@@ -120,12 +120,17 @@ impl Parent {
 /// The run in which old lines were delivered; none, if none was.
 fn run_of(claim: &Claim, sums: &Sums, origin: Origin) -> Option<Run> {
     let Origin { claim: of, lowest, highest } = origin;
-    let (after, upto) = match credible(highest).filter(|highest| (1..=*highest).contains(&lowest)) {
-        Some(highest) => (lowest - 1, highest),
-        None if sums.docs == 0 => return None,
+    let took = wall_ms().saturating_sub(claim.since) + 1;
+    let (after, upto) = match credible(highest) {
+        Some(highest) if (1..=highest).contains(&lowest) => (lowest - 1, highest),
+        // Not all answers came. None was given before its claim.
+        Some(highest) if lowest == 0 && highest > 0 => {
+            (highest.saturating_sub(took.min(u64::MAX >> 20) << 20), highest)
+        }
+        _ if sums.docs == 0 && highest == 0 => return None,
         // Nobody said which versions. As Solr makes one of a moment
         // (org.apache.solr.update.VersionInfo.getNewClock), if its clock goes as ours.
-        None => (claim.since << 20, (wall_ms() + 1) << 20),
+        _ => (claim.since << 20, (wall_ms() + 1) << 20),
     };
     Some(Run { after, upto, claim: of })
 }
@@ -155,7 +160,15 @@ mod tests {
         };
         assert_eq!(run(2, 500, 600), Some(Run { after: 499, upto: 600, claim: 3 }));
         assert_eq!(run(0, 0, 0), None);
-        for (lowest, highest) in [(0, 0), (0, 5), (6, 5), (5, u64::MAX)] {
+        // Not all answers came: from its claim on, by the clock of Solr.
+        let far = 1 << 60;
+        let unanswered = run(0, 0, far).unwrap();
+        assert!(
+            unanswered.upto == far
+                && unanswered.after < far
+                && unanswered.after > far - (far >> 10)
+        );
+        for (lowest, highest) in [(0, 0), (6, 5), (5, u64::MAX)] {
             let run = run(2, lowest, highest).unwrap();
             assert!(run.after == since << 20 && run.upto > run.after && run.upto < u64::MAX);
         }

@@ -472,6 +472,11 @@ impl Finish {
             self.origin.lowest = if before == 0 { lowest } else { before.min(lowest) };
             self.origin.highest = self.origin.highest.max(highest);
         }
+        // What was not answered may have been given any version up to now.
+        if self.standings.iter().any(|standing| !standing.sent.is_empty()) {
+            let by_now = Highest::new(shop.board, shop.cell).get();
+            (self.origin.lowest, self.origin.highest) = (0, by_now.max(self.origin.highest));
+        }
         Ok(())
     }
 

@@ -193,3 +193,28 @@ fn a_line_that_is_no_document_is_newer_than_the_line_before_and_older_than_the_o
     assert_eq!(rejects.len(), 2);
     daemon.stop();
 }
+
+#[test]
+fn what_a_cancelled_retry_has_made_without_an_answer_is_no_newer_than_it() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    // After an answer that was lost nobody asks again before the test is over.
+    site.configure("workers.count = 1\nretry = { first = '10m', most = '10m' }");
+    let daemon = Daemon::start(&site);
+    for (p, name) in [(1, "a.jsonl"), (2, "b.jsonl")] {
+        site.hand_over(name, lines(&["d"], p, ",\"bad\":1"));
+        settled(&daemon, p.into());
+    }
+    solr.mend();
+    solr.play([fake_solr::Play::CloseAfter]);
+    site.run(&["retry", "a.jsonl"]).code(0);
+    wait_for("it is carried out", || solr.taken() == 1);
+    site.run(&["cancel", "a.jsonl"]).code(0);
+    assert_eq!(site.rejects("a.jsonl").len(), 1);
+    daemon.stop();
+    let daemon = Daemon::start(&site);
+    site.run(&["retry", "b.jsonl"]).code(0);
+    settled(&daemon, 1);
+    assert_eq!((prices(&solr, &["d"]), last(&site)), (vec![2.into()], [1, 1, 0]));
+    daemon.stop();
+}
