@@ -463,6 +463,8 @@ impl Spool {
             }
             let progress = Progress { inode, size, claim, as_of, ..Progress::default() };
             progress.save(&self.kept_progress(&free))?;
+            // Both are on the disk before the delta moves, or a power cut would leave it there of no age.
+            sys::files::sync_folder(&self.active())?;
             match sys::files::rename_noreplace(&from, &self.failed().join(&free)) {
                 Ok(()) => {
                     sys::files::sync_folder(&self.failed())?;

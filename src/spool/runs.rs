@@ -99,7 +99,8 @@ impl Spool {
         }
         file.write_all(line.as_bytes())?;
         file.sync_data()?;
-        if length == 0 { sys::files::sync_folder(self.dir()) } else { Ok(()) }
+        // It may be another file since, or a new one; or this could not be done when it was.
+        sys::files::sync_folder(self.dir())
     }
 
     fn halve_runs(&self) -> io::Result<()> {
