@@ -1,13 +1,13 @@
 //! What was not delivered, and what a person does about it: `cancel`, `retry`, `drop`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::ExitCode;
 
 use parent::{Options, Outcome, Settlement, Task};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use spool::{Kind, Past, Settled};
+use spool::{Kind, Past, Settled, Spool};
 use status::page::plain;
 use status::{Answer, Failure};
 
@@ -149,30 +149,37 @@ pub(crate) fn retry(cli: &Cli, names: &Names, force: bool) -> Result<ExitCode, T
         }
     }
     offline.spool.sync_left().map_err(unusable)?;
-    let wanted = offline.spool.wanted().map_err(unusable)?.len();
     if let Some(reason) = reason {
         let message = spool::some_undone(&reason, undone, names.len(), "to be retried");
         return Err(Trouble::new(1, message));
     }
     std::mem::drop(offline);
-    let (config, _) = Offline::prepare(cli)?;
+    let (config, spool) = Offline::prepare(cli)?;
     let outcome = deliver(Options { config, task: Task::Retry })?;
+    let is_left = is_left(&spool, &names)
+        .map_err(|e| Trouble::new(1, format!("{}: {e}", spool.dir().display())))?;
     let mut well = true;
     let mut text = String::new();
     for settlement in &outcome.settled {
         well &= settlement.settled == Settled::Done && settlement.sums.rejected == 0;
         text += &line(settlement);
     }
-    if outcome.settled.is_empty() {
+    if outcome.settled.is_empty() && !is_left {
         text += "nothing to be retried\n";
     }
     print(&text)?;
     ended_well(&outcome)?;
-    if outcome.settled.len() < wanted {
+    if is_left {
         let message = "stopped: what is left is retried when a daemon runs, or `retry` once more";
         return Err(Trouble::new(1, message));
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether something waits to be retried still, or was left in the middle of that.
+fn is_left(spool: &Spool, names: &[OsString]) -> io::Result<bool> {
+    let waits = !spool.wanted()?.is_empty();
+    names.iter().try_fold(waits, |is_left, name| Ok(is_left || spool.is_begun(name)?))
 }
 
 fn about(name: &OsStr, e: &io::Error) -> String {

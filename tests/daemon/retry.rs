@@ -698,3 +698,28 @@ fn whoever_goes_on_with_a_retry_knows_what_it_has_written_before() {
     assert_eq!(site.names("rejected"), [""; 0]);
     daemon.stop();
 }
+
+#[test]
+fn a_retry_without_a_daemon_that_is_interrupted_does_not_say_that_all_is_well() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    site.configure("batch.docs = 5\nspool.max_rejects = 1000");
+    let daemon = Daemon::start(&site);
+    let bad: String = (0..400).map(|n| format!("{{\"id\":\"b{n}\",\"bad\":1}}\n")).collect();
+    site.hand_over("b.jsonl", bad);
+    settled(&daemon, 1);
+    solr.turn(Mode::Stall);
+    site.hand_over("a.jsonl", "{\"id\":\"a\"}\n");
+    daemon.wait("it is claimed", |status| status["spool"]["active"]["name"] == "a.jsonl");
+    daemon.kill();
+    solr.mend();
+    solr.turn(Mode::Slow(Duration::from_millis(30)));
+    // What the last daemon had begun comes first, and is done.
+    let mut retry = site.command(&["retry", "b.jsonl"]).spawn().unwrap();
+    wait_for("it is under way", || site.is_done("a.jsonl") && solr.taken() > 20);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(retry.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(retry.wait().unwrap().code(), Some(1));
+    assert!(site.names("active").contains(&".retry~b.jsonl".to_owned()), "it was over too soon");
+    site.run(&["retry", "--all"]).code(0).says("b.jsonl: rejected lines retried");
+    assert_eq!(solr.docs().len(), 401);
+}
