@@ -392,7 +392,7 @@ impl Producer {
                     self.is_claimed(&ready, log);
                     return Some(claim);
                 }
-                Err(e) if self.is_gone(&ready, &e) => {
+                Err(e) if self.is_gone(&ready, &e, spool) => {
                     if let Ready::Again(wanted, _) = &ready {
                         // Or another of that name would be taken for it, after a restart.
                         let _ = spool.unwant(&wanted.name, wanted.kind);
@@ -462,7 +462,7 @@ impl Producer {
     }
 
     /// Whether it is the delta that cannot be claimed any more, and not a folder of ours that fails.
-    fn is_gone(&self, ready: &Ready, e: &io::Error) -> bool {
+    fn is_gone(&self, ready: &Ready, e: &io::Error, spool: &Spool) -> bool {
         let gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
         match ready {
             // (What of it was seen to be gone has told that itself.)
@@ -470,7 +470,9 @@ impl Producer {
                 gone(e) && std::fs::symlink_metadata(ready.path(self)).is_err_and(|e| gone(&e))
             }
             // A person has taken it away.
-            Ready::Again(..) => gone(e),
+            Ready::Again(wanted, _) => {
+                gone(e) && spool.left(&wanted.name).is_ok_and(|left| !left.has(wanted.kind))
+            }
         }
     }
 

@@ -28,6 +28,15 @@ impl Left {
     pub fn is_any(self) -> bool {
         self.delta || self.rejects
     }
+
+    /// Whether this kind of it is.
+    pub fn has(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Delta => false,
+            Kind::Rest => self.delta,
+            Kind::Rejects => self.rejects,
+        }
+    }
 }
 
 /// Something that is to be retried.
