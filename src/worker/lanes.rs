@@ -374,9 +374,6 @@ impl Lanes {
         lane.under_way.iter_mut().filter(|one| one.who == who).for_each(|one| one.since = now);
         let (count, begun) = (lane.under_way.len(), lane.begun());
         self.turns.set_under_way(ticket.lane, count, begun);
-        if docs > 0 {
-            self.turns.has_added(&ticket.node.name);
-        }
         let Some(lane) = self.at(ticket) else { return };
         if lane.told_to_wait && lane.not_before > now {
             return; // it was sent before the lane was told to slow down
@@ -485,6 +482,12 @@ impl Lanes {
     }
 
     /// How often the ticket's node has taken documents, of any worker.
+    /// It has taken documents. (Deletes are no witness: what an update chain needs for documents may be
+    /// away while they pass.)
+    pub(crate) fn has_added(&self, ticket: &Ticket) {
+        self.turns.has_added(&ticket.node.name);
+    }
+
     pub(crate) fn adds(&self, ticket: &Ticket) -> u64 {
         self.turns.adds(&ticket.node.name)
     }

@@ -595,6 +595,7 @@ fn others_pass_also_when_it_is_another_worker_s_documents() {
     let (_, ticket) = take(&mut one, 0, 5000).unwrap();
     let before = other.adds(&ticket);
     one.worked(&ticket, 0, Duration::from_millis(5), (1, 9), 5005);
+    one.has_added(&ticket);
     one.release(&ticket, 0, 5005);
     assert_eq!(other.adds(&ticket), before + 1);
     assert!(take(&mut other, 0, 5006).is_some());

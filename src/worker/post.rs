@@ -164,6 +164,10 @@ impl Poster {
                     let docs = if taken { part.len() } else { 0 };
                     let size = (docs, batch.bytes() * docs / batch.len().max(1));
                     self.queue.worked(ticket, self.who, begin.elapsed(), size);
+                    let is_added = |e: &Entry| e.is_confirmed() && e.kind == Kind::Add;
+                    if batch.entries[part.clone()].iter().any(is_added) {
+                        self.queue.has_added(ticket);
+                    }
                     if batch.forwards > 1 && !std::mem::replace(&mut self.told, true) {
                         info!(self.log, "a leader passes documents on: Solr routes otherwise than we do";
                             "leader" => &ticket.node.name);
@@ -207,6 +211,7 @@ impl Poster {
             Verdict::Wait { wait, .. } => Err(wait),
             Verdict::Confirmed => {
                 self.queue.worked(ticket, self.who, begin.elapsed(), (1, 1));
+                self.queue.has_added(ticket);
                 Ok(())
             }
             Verdict::Forwarded | Verdict::AtFault { .. } | Verdict::TooLarge => Ok(()),

@@ -27,7 +27,9 @@ fn config(urls: &[&str]) -> config::Config {
 
 fn office(config: &config::Config) -> Office {
     let (sender, answers) = channel();
-    let turns = Board::new().unwrap().turns(1, 0);
+    let board = Board::new().unwrap();
+    board.parent().set_slots_most(1);
+    let turns = board.turns(1, 0);
     let cell = turns.cell();
     let lanes = Lanes::new(config, turns, sys::clock::now_ms(), &no_log());
     let poster = Poster {
@@ -70,6 +72,20 @@ fn office_of_leader(solr: &FakeSolr) -> Office {
 }
 
 impl Office {
+    /// How often the leader has taken documents.
+    fn adds(&mut self) -> u64 {
+        let queue = Arc::clone(&self.poster.queue);
+        let (layout, _) = queue.sight();
+        let mut next = batch(1, &[]);
+        (next.layout, next.lane) = (layout, 1);
+        next.close();
+        assert!(matches!(queue.push(next), Back::Kept));
+        let Take::Batch(_, ticket) = queue.take(0) else { panic!() };
+        let adds = queue.adds(&ticket);
+        queue.release(&ticket, 0);
+        adds
+    }
+
     /// Brings a batch to Solr, however often it is put back.
     fn deliver(&mut self, batch: &mut Batch) {
         let queue = Arc::clone(&self.poster.queue);
@@ -383,6 +399,20 @@ fn a_document_at_which_solr_itself_fails_is_rejected_while_others_pass() {
     let Outcome::Rejected { status: 500, reason } = &batch.entries[1].outcome else { panic!() };
     assert_eq!(&**reason, "HTTP 500: NullPointerException (5 tries, while others passed)");
     assert!(steps.len() < 15, "{steps:?}");
+}
+
+#[test]
+fn deletes_that_pass_are_no_witness_against_a_document() {
+    let solr = FakeSolr::start();
+    let mut office = office_of_leader(&solr);
+    let mut delete = Batch::default();
+    let gone = Converted::Delete { id: "d9".into(), route: None, body: br#"{"id":"d9"}"# };
+    delete.push((0, 0), br#"{"delete":{"id":"d9"}}"#, &gone, 0);
+    for (mut batch, adds) in [(delete, 0), (batch(1, &[]), 1)] {
+        office.deliver(&mut batch);
+        assert_eq!(outcomes(&batch), ['+']);
+        assert_eq!(office.adds(), adds);
+    }
 }
 
 #[test]

@@ -235,6 +235,10 @@ impl Queue {
         self.change_work(|lanes| lanes.suspect(ticket, who, batch, wait, now()))
     }
 
+    pub(crate) fn has_added(&self, ticket: &Ticket) {
+        self.lock().has_added(ticket);
+    }
+
     pub(crate) fn adds(&self, ticket: &Ticket) -> u64 {
         self.lock().adds(ticket)
     }
