@@ -171,7 +171,7 @@ impl Sight {
             ignored: found.ignored,
             failed: found.failed,
             rejected: Rejected { files: found.rejected_files, lines: found.rejected_lines },
-            active_files: active.is_some().into(),
+            active_files: cell.active_files(),
             active,
         }
     }
@@ -190,17 +190,25 @@ impl Sight {
         })
     }
 
-    /// How far the delta is: the mean of its shares' marks.
+    /// How far the delta is: the mean of its shares' marks. Of those that are in the workers may have gone
+    /// on to a later delta: they count whole.
     fn bytes_done(&self, claim: u64) -> u64 {
-        let mut marks = BTreeMap::new();
+        if claim == 0 {
+            return 0;
+        }
+        let (bytes, mut marks) = (self.board.parent().active_bytes(), BTreeMap::new());
         for tally in self.board.worker_cells().map(|cell| cell.tally()) {
-            if claim != 0 && tally.claim == claim {
+            // (The last of all shares is whoever finishes it.)
+            if tally.claim == claim && tally.share != u64::MAX {
                 let mark = marks.entry(tally.share).or_insert(0);
                 *mark = tally.offset.max(*mark);
             }
         }
-        let shares = self.board.parent().shares().max(1);
-        let sum = marks.values().fold(0u128, |sum, mark| sum + u128::from(*mark));
+        let (shares, done) =
+            (self.board.parent().shares().max(1), self.board.parent().shares_done());
+        let seen = marks.values().filter(|mark| **mark >= bytes).count() as u64;
+        let gone = u128::from(done.saturating_sub(seen)) * u128::from(bytes);
+        let sum = marks.values().fold(gone, |sum, mark| sum + u128::from(*mark));
         (sum / u128::from(shares)).min(u64::MAX.into()) as u64
     }
 

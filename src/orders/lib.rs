@@ -12,6 +12,9 @@ use std::ffi::OsString;
 use spool::{Begin, Kind};
 use wire::{Reader, Writer};
 
+/// Instead of a place in a file.
+const NO_END: u64 = u64::MAX;
+
 /// From the parent to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
@@ -49,6 +52,10 @@ pub struct Share {
     pub guarded: bool,
     /// Where it begins in its file.
     pub begin: Begin,
+    /// Up to where it is read, if a line ends there; `None`: to the end, wherever that comes to be.
+    pub end: Option<u64>,
+    /// The highest version in any receipt when it was claimed.
+    pub version: u64,
     /// The delta's name.
     pub name: OsString,
 }
@@ -72,6 +79,9 @@ pub struct Finish {
     pub name: OsString,
     /// Whether it is to be given up as a whole: then nothing is committed.
     pub failed: bool,
+    /// Shares of which a later delta's were dealt. If there are any, it is finished as what was read,
+    /// though it may have grown: to read it anew would bring back the old.
+    pub passed: Vec<u64>,
 }
 
 /// From a worker to the parent.
@@ -87,6 +97,9 @@ pub enum Report {
         claim: u64,
         /// Which share.
         share: u32,
+        /// Whether it was read as far as was said, and no further, so that all the others of this
+        /// delta end there, too.
+        bounded: bool,
     },
     /// A share cannot be delivered because the delta itself is at fault, for this reason.
     ShareFailed {
@@ -246,6 +259,8 @@ impl Message for Order {
                 .number(s.guarded)
                 .number(s.begin.line)
                 .number(s.begin.offset)
+                .number(s.end.unwrap_or(NO_END))
+                .number(s.version)
                 .name(&s.name)
                 .done(),
             Order::Abandon { claim } => Writer::new(b'a').number(*claim).done(),
@@ -253,7 +268,8 @@ impl Message for Order {
             Order::Finish(f) => {
                 let writer = Writer::new(b'f').number(f.claim).number(f.of).key(&f.key);
                 let writer = writer.number(f.failed).number(f.kind.number()).number(f.guarded);
-                writer.number(f.begin.line).number(f.begin.offset).name(&f.name).done()
+                let writer = writer.number(f.begin.line).number(f.begin.offset);
+                writer.numbers(&f.passed).name(&f.name).done()
             }
         }
     }
@@ -270,6 +286,8 @@ impl Message for Order {
                 kind: kind_of(&mut r)?,
                 guarded: r.number()? != 0,
                 begin: Begin { line: r.number()?, offset: r.number()? },
+                end: Some(r.number()?).filter(|end| *end != NO_END),
+                version: r.number()?,
                 name: r.name()?,
             }),
             b'f' => Order::Finish(Finish {
@@ -280,6 +298,7 @@ impl Message for Order {
                 kind: kind_of(&mut r)?,
                 guarded: r.number()? != 0,
                 begin: Begin { line: r.number()?, offset: r.number()? },
+                passed: r.numbers()?,
                 name: r.name()?,
             }),
             b'a' => Order::Abandon { claim: r.number()? },
@@ -295,8 +314,8 @@ impl Message for Report {
         match self {
             Report::Ready => Writer::new(b'r').done(),
             Report::Refused(reason) => Writer::new(b'n').text(reason).done(),
-            Report::ShareDone { claim, share } => {
-                Writer::new(b'd').number(*claim).number(*share).done()
+            Report::ShareDone { claim, share, bounded } => {
+                Writer::new(b'd').number(*claim).number(*share).number(*bounded).done()
             }
             Report::ShareFailed { claim, share, reason } => {
                 Writer::new(b'x').number(*claim).number(*share).text(reason).done()
@@ -325,7 +344,11 @@ impl Message for Report {
         let report = match kind {
             b'r' => Report::Ready,
             b'n' => Report::Refused(r.text()?),
-            b'd' => Report::ShareDone { claim: r.number()?, share: r.small()? },
+            b'd' => Report::ShareDone {
+                claim: r.number()?,
+                share: r.small()?,
+                bounded: r.number()? != 0,
+            },
             b'x' => {
                 Report::ShareFailed { claim: r.number()?, share: r.small()?, reason: r.text()? }
             }
@@ -459,10 +482,25 @@ mod tests {
             let (claim, name, kind, guarded) = (u64::MAX, name.clone(), Kind::Rest, true);
             let poison = vec![7; key.iter().len() * 9];
             let begin = Begin { line: 5, offset: u64::MAX };
-            let share = Share { claim, share: 3, of: 4, key, poison, kind, guarded, begin, name };
+            let (end, version) = (key.iter().next().map(|_| 77), 5);
+            let share = Share {
+                claim,
+                share: 3,
+                of: 4,
+                key,
+                poison,
+                kind,
+                guarded,
+                begin,
+                end,
+                version,
+                name,
+            };
             let (kind, failed) = (Kind::Rejects, true);
             let (key, name) = (share.key.clone(), share.name.clone());
-            let finish = Finish { claim: 1, of: 256, key, kind, guarded, begin, name, failed };
+            let passed = (0..256).filter(|_| key.is_some()).collect();
+            let finish =
+                Finish { claim: 1, of: 256, key, kind, guarded, begin, name, failed, passed };
             there_and_back(Order::Finish(finish));
             there_and_back(Order::Deal(share));
         }
@@ -470,7 +508,7 @@ mod tests {
         there_and_back(Order::Prune);
         there_and_back(Report::Ready);
         there_and_back(Report::Refused("no right to read /etc/x".into()));
-        there_and_back(Report::ShareDone { claim: 7, share: 1 });
+        there_and_back(Report::ShareDone { claim: 7, share: 1, bounded: true });
         there_and_back(Report::ShareFailed { claim: 7, share: 1, reason: "gone".into() });
         let sums = Sums { lines: 5, docs: 4, deletes: 3, skipped: 2, rejected: 1, superseded: 6 };
         let origin = Origin { claim: 3, lowest: 5, highest: u64::MAX };

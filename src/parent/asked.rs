@@ -148,7 +148,7 @@ impl Parent {
             wanted |= self.producer.unwant(name, kind);
             self.spool.unwant(name, kind).map_err(|e| unusable(name, &e))?;
         }
-        if let Some(claim) = self.active.iter().chain(&self.open).find(|c| c.name == name) {
+        if let Some(claim) = self.claims().find(|c| c.name == name) {
             return Ok(Some(claim.number));
         }
         if wanted {
@@ -157,7 +157,7 @@ impl Parent {
         }
         // What is under way came before it, and goes on writing.
         let is_new = |claim: &Claim| claim.kind == Kind::Delta || !claim.guarded;
-        let under_way = self.active.iter().chain(&self.open).any(is_new);
+        let under_way = self.claims().any(is_new);
         self.has_open_run |= under_way; // also if it fails halfway
         match self.spool.cancel_waiting(name, self.as_of(), under_way) {
             Ok(there) => {
@@ -231,7 +231,7 @@ impl Parent {
 
     fn nothing_left(&self, name: &OsStr) -> Refusal {
         let shown = name.to_string_lossy();
-        match self.active.as_ref().is_some_and(|claim| claim.name == name) {
+        match self.active.iter().any(|active| active.claim.name == name) {
             true => {
                 let message = format!("{shown}: is being delivered: wait for it, or cancel it");
                 ("active".into(), message)

@@ -2,8 +2,8 @@
 
 use sys::clock::now_ms;
 
-use crate::Parent;
 use crate::slots::Post;
+use crate::{Active, Parent};
 
 /// What the parent counts itself.
 #[derive(Debug, Default)]
@@ -35,10 +35,15 @@ impl Parent {
     fn publish_delta(&self) {
         let cell = self.board.parent();
         cell.set_oldest_seen(self.producer.oldest_seen().unwrap_or(0));
-        if let (Some(claim), Some(delta)) = (&self.active, self.machine.delta()) {
+        cell.set_active_files(self.active.len() as u64);
+        if let (Some(Active { claim, since }), Some(delta)) =
+            (self.active.front(), self.machine.delta())
+        {
+            // Claimed later, it may have been seen sooner: it waited for a name before its own.
+            let seen = self.claims().map(|claim| claim.seen).min();
             cell.set_active_bytes(claim.bytes);
-            cell.set_active_since(self.active_since);
-            cell.set_active_seen(claim.seen);
+            cell.set_active_since(*since);
+            cell.set_active_seen(seen.unwrap_or(claim.seen));
             cell.set_shares(delta.of().into());
             cell.set_shares_done(delta.done().into());
             cell.set_claim(claim.number);

@@ -1,6 +1,6 @@
-//! The active delta: who has which share of it, and what is left to do before it is settled.
+//! An open delta: who has which share of it, and what is left to do before it is settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use spool::Kind;
 
@@ -38,7 +38,13 @@ pub(crate) enum Finish {
 pub(crate) struct Delta {
     pub(crate) claim: u64,
     pub(crate) kind: Kind,
+    /// Its shares are those of the delta before it, and a worker may go on from that one to this.
+    pub(crate) follows: bool,
     shares: Vec<Share>,
+    /// Shares of which a later delta's were dealt: from now on they stay as they are.
+    passed: BTreeSet<u32>,
+    /// Its shares end at one place, as far as is known.
+    is_bounded: bool,
     finish: Finish,
     /// Lines that workers had in hand when they died of it, by share and index, and how many did.
     suspects: BTreeMap<(u32, u64), u32>,
@@ -63,10 +69,36 @@ pub(crate) enum Cancel {
 
 impl Delta {
     pub(crate) fn new(claim: u64, kind: Kind, shares: u32) -> Delta {
-        let shares = vec![Share::Waiting; shares as usize];
-        let (finish, suspects) = (Finish::NotYet, BTreeMap::new());
-        let (failed, cancelled, unwanted) = (None, false, false);
-        Delta { claim, kind, shares, finish, suspects, failed, cancelled, unwanted }
+        Delta {
+            claim,
+            kind,
+            follows: false,
+            shares: vec![Share::Waiting; shares as usize],
+            passed: BTreeSet::new(),
+            is_bounded: true,
+            finish: Finish::NotYet,
+            suspects: BTreeMap::new(),
+            failed: None,
+            cancelled: false,
+            unwanted: false,
+        }
+    }
+
+    /// The same, if `follows` a delta that a worker may go on from to this one.
+    pub(crate) fn following(self, follows: bool) -> Delta {
+        Delta { follows, ..self }
+    }
+
+    /// The same, of which an earlier daemon has seen these shares come in, and a later delta's begin.
+    pub(crate) fn passed_by(mut self, shares: &[u32]) -> Delta {
+        for share in shares {
+            if let Some(state) = self.shares.get_mut(*share as usize) {
+                *state = Share::In;
+                self.passed.insert(*share);
+            }
+        }
+        self.look();
+        self
     }
 
     pub(crate) fn of(&self) -> u32 {
@@ -85,6 +117,29 @@ impl Delta {
         }
         let waits = |(n, share): (usize, &Share)| (*share == Share::Waiting).then_some(n as u32);
         self.shares.iter().enumerate().filter_map(waits).collect()
+    }
+
+    /// Whether a later delta's share of this number may be dealt: this one's is in, all of them end where
+    /// it does, and nobody is at it who may yet say that it has grown.
+    pub(crate) fn may_be_passed(&self, share: u32) -> bool {
+        let is_asked = matches!(self.finish, Finish::Held(_)) && self.passed.is_empty();
+        let is_in = self.shares.get(share as usize) == Some(&Share::In);
+        is_in && self.is_bounded && self.failed.is_none() && !is_asked
+    }
+
+    /// A later delta's share of this number is dealt.
+    pub(crate) fn pass(&mut self, share: u32) {
+        self.passed.insert(share);
+    }
+
+    /// The shares of which a later delta's were dealt.
+    pub(crate) fn passed(&self) -> &BTreeSet<u32> {
+        &self.passed
+    }
+
+    /// Whether its shares are to end where its claim says.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.is_bounded
     }
 
     pub(crate) fn deal(&mut self, share: u32, to: ChildId) {
@@ -119,12 +174,14 @@ impl Delta {
         self.shares.iter().filter_map(holder).collect()
     }
 
-    /// `child` says that its share is in. Believed only of the one that has it.
-    pub(crate) fn share_in(&mut self, share: u32, child: ChildId) -> bool {
+    /// `child` says that its share is in, and whether it ends where it was to. Believed only of the one
+    /// that has it.
+    pub(crate) fn share_in(&mut self, share: u32, bounded: bool, child: ChildId) -> bool {
         match self.shares.get_mut(share as usize) {
             Some(held) if *held == Share::Held(child) => *held = Share::In,
             _ => return false,
         }
+        self.is_bounded &= bounded;
         self.look();
         true
     }
@@ -154,11 +211,14 @@ impl Delta {
     }
 
     /// `child`, who was to finish it, says that it has grown: every share must be read again.
-    /// Believed only of the one that is at it.
+    /// Believed only of the one that is at it, and not of a delta that a later one has passed: read once
+    /// more, it would bring back the old.
     pub(crate) fn grown(&mut self, child: ChildId) -> bool {
-        if self.finish != Finish::Held(child) || self.failed.is_some() {
+        let at_it = self.finish == Finish::Held(child);
+        if !at_it || self.failed.is_some() || !self.passed.is_empty() {
             return false;
         }
+        self.is_bounded = false; // it is read to its end, wherever that comes to be
         self.shares.fill(Share::Waiting);
         self.finish = Finish::NotYet;
         if self.unwanted {
@@ -224,6 +284,10 @@ impl Delta {
 
 #[cfg(test)]
 impl Delta {
+    pub(crate) fn is_in(&self, share: u32) -> bool {
+        self.shares[share as usize] == Share::In
+    }
+
     /// For the model: the same delta by other numbers, as if all this had been at another time.
     pub(crate) fn restate(
         &mut self,
@@ -253,7 +317,7 @@ mod tests {
         let mut delta = Delta::new(1, Kind::Delta, 2);
         delta.deal(0, 10);
         assert_eq!(delta.waiting(), [1]);
-        assert!(!delta.share_in(0, 11), "said by one that does not have it");
+        assert!(!delta.share_in(0, true, 11), "said by one that does not have it");
         delta.gone(11);
         assert_eq!(delta.waiting(), [1]);
         delta.gone(10);
@@ -281,9 +345,9 @@ mod tests {
         let mut delta = Delta::new(1, Kind::Delta, 2);
         delta.deal(0, 10);
         delta.deal(1, 11);
-        assert!(delta.share_in(0, 10));
+        assert!(delta.share_in(0, true, 10));
         assert_eq!(delta.finish(), Finish::NotYet);
-        assert!(delta.share_in(1, 11));
+        assert!(delta.share_in(1, true, 11));
         assert_eq!(delta.finish(), Finish::Waiting);
         delta.set_finish(Finish::Held(10));
         delta.gone(10);
@@ -296,7 +360,7 @@ mod tests {
         delta.deal(0, 10);
         delta.deal(1, 11);
         assert!(!delta.grown(10), "said before it was to be finished");
-        assert!(delta.share_in(0, 10) && delta.share_in(1, 11));
+        assert!(delta.share_in(0, true, 10) && delta.share_in(1, true, 11));
         assert!(!delta.grown(10), "nobody is at it");
         delta.set_finish(Finish::Held(10));
         assert!(!delta.grown(11), "said by one that is not at it");
@@ -305,7 +369,7 @@ mod tests {
         assert!(!delta.grown(10), "said twice");
         delta.deal(0, 10);
         delta.deal(1, 11);
-        assert!(delta.share_in(1, 11) && delta.share_in(0, 10));
+        assert!(delta.share_in(1, true, 11) && delta.share_in(0, true, 10));
         assert_eq!(delta.finish(), Finish::Waiting);
     }
 
@@ -314,7 +378,7 @@ mod tests {
         let mut delta = Delta::new(1, Kind::Delta, 1);
         delta.deal(0, 10);
         assert!(!delta.spoiled(10, "cut".into()), "said before it was to be finished");
-        assert!(delta.share_in(0, 10));
+        assert!(delta.share_in(0, true, 10));
         delta.set_finish(Finish::Held(10));
         assert!(!delta.spoiled(11, "cut".into()), "said by one that is not at it");
         assert!(delta.spoiled(10, "cut".into()));
@@ -345,7 +409,7 @@ mod tests {
         assert_eq!((delta.finish(), delta.failed.as_deref()), (Finish::Waiting, Some("cancelled")));
         let mut done = Delta::new(1, Kind::Delta, 1);
         done.deal(0, 10);
-        assert!(done.share_in(0, 10));
+        assert!(done.share_in(0, true, 10));
         done.set_finish(Finish::Settle(7));
         assert_eq!(done.cancel(), Cancel::TooLate);
         assert!(!done.cancelled && done.failed.is_none());
@@ -359,7 +423,7 @@ mod tests {
         for spoiled in [true, false] {
             let mut delta = Delta::new(1, Kind::Delta, 1);
             delta.deal(0, 10);
-            assert!(delta.share_in(0, 10) && !delta.is_unwanted());
+            assert!(delta.share_in(0, true, 10) && !delta.is_unwanted());
             assert_eq!(delta.cancel(), Cancel::Asked(None));
             delta.set_finish(Finish::Held(10));
             assert_eq!(delta.cancel(), Cancel::Asked(Some(10)));

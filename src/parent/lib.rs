@@ -26,7 +26,7 @@ use config::Config;
 use orders::Sums;
 use scoreboard::Board;
 use slog::{Logger, info};
-use spool::{Claim, Kind, Settled, Spool, SpoolLock};
+use spool::{Claim, Division, Kind, Settled, Spool, SpoolLock};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -143,6 +143,13 @@ struct Listeners {
     paths: [PathBuf; 2],
 }
 
+/// A claim that is not settled.
+struct Active {
+    claim: Claim,
+    /// When it was claimed or taken up again.
+    since: u64,
+}
+
 /// The parent.
 pub struct Parent {
     config: Config,
@@ -161,8 +168,8 @@ pub struct Parent {
     settling: Trouble,
     /// Claims of an earlier daemon, to be taken up again.
     open: VecDeque<Claim>,
-    active: Option<Claim>,
-    active_since: u64,
+    /// The claims that are not settled, the oldest first, as the machine has them.
+    active: VecDeque<Active>,
     /// What is under way is older than something that was cancelled while it waited.
     has_open_run: bool,
     crew: Crew,
@@ -213,7 +220,11 @@ impl Parent {
     /// Sleeps until something happens or is due, and gathers what it was.
     fn wait(&mut self) -> VecDeque<Event> {
         let before = now_ms();
-        let producer = if self.machine.wants_delta() { self.producer.deadline() } else { None };
+        let producer = match self.machine.wants_delta() {
+            true if self.active.is_empty() => self.producer.deadline(),
+            true if self.may_claim_ahead() => self.producer.deadline_ahead(before),
+            true | false => None,
+        };
         let asked = (!self.asked.is_empty()).then_some(0);
         let due = [self.machine.deadline(), producer, self.producer.next_scan(), asked];
         let wake = due.into_iter().flatten().fold(before + TICK, u64::min).max(before);
@@ -327,14 +338,18 @@ impl Parent {
         if !self.machine.may_take_up() {
             return None;
         }
-        let division = start::division(&self.config);
-        let claim = match self.open.pop_front() {
-            Some(claim) => claim,
+        let is_first = self.active.is_empty();
+        let claim = match self.open.front() {
+            Some(next) if !is_first && !self.may_follow(next) => return None,
+            Some(_) => self.open.pop_front()?,
             None if !self.machine.wants_delta() => return None,
+            None if !is_first && !self.may_claim_ahead() => return None,
             None => {
-                let version = self.highest_version();
-                match self.producer.claim(&self.spool, division, version, now_ms(), &self.log) {
+                let (division, version) = (start::division(&self.config), self.highest_version());
+                let (spool, log) = (&self.spool, &self.log);
+                match self.producer.claim(spool, division, version, !is_first, now_ms(), log) {
                     Some(claim) => claim,
+                    None if !is_first => return None,
                     None => {
                         self.ask_for_room(now_ms());
                         return self.producer.is_exhausted().then_some(Event::Leave);
@@ -342,13 +357,57 @@ impl Parent {
                 }
             }
         };
+        let follows = !is_first && self.may_follow(&claim);
         info!(self.log, "delta claimed"; "delta" => %claim.name.to_string_lossy(), "bytes" => claim.bytes,
             "claim" => claim.number, "shares" => claim.shares);
-        let event = Event::Claimed { claim: claim.number, kind: claim.kind, shares: claim.shares };
-        self.board.active_name().write(&claim.name.to_string_lossy());
-        self.active = Some(claim);
-        self.active_since = now_ms();
+        let Claim { number, kind, shares, ref passed, .. } = claim;
+        let event = Event::Claimed { claim: number, kind, shares, follows, passed: passed.clone() };
+        self.active.push_back(Active { claim, since: now_ms() });
+        if is_first {
+            self.name_the_oldest();
+        }
         Some(event)
+    }
+
+    /// The status tells the oldest delta's name.
+    fn name_the_oldest(&self) {
+        if let Some(Active { claim, .. }) = self.active.front() {
+            self.board.active_name().write(&claim.name.to_string_lossy());
+        }
+    }
+
+    /// Whether a delta may be begun before those are settled that are open. Not by `feed`, for what is
+    /// appended meanwhile would be nobody's. And not while a delta that was cancelled when it waited is
+    /// compared with what is written until these are settled: all of that is older, and this would be newer.
+    /// And only where lines are divided by the document's own id: by another member, a delete and a document
+    /// may be in two shares, and one may be overtaken by the other.
+    fn may_run_ahead(&self, key: Option<&String>) -> bool {
+        let is_by_id = key == Some(&self.config.solr.unique_key);
+        is_by_id && self.task == Task::Serve && !self.has_open_run
+    }
+
+    /// Whether this one may be.
+    fn may_follow(&self, claim: &Claim) -> bool {
+        let is_alike = self.active.back().is_some_and(|last| last.claim.is_alike(claim));
+        is_alike && self.may_run_ahead(claim.key.as_ref())
+    }
+
+    /// Whether one may be that is not claimed yet.
+    fn may_claim_ahead(&self) -> bool {
+        let Division { shares, key } = start::division(&self.config);
+        let alike = |last: &Claim| last.end.is_some() && (last.shares, &last.key) == (shares, &key);
+        let is_alike = self.active.back().is_some_and(|last| alike(&last.claim));
+        self.open.is_empty() && is_alike && self.may_run_ahead(key.as_ref())
+    }
+
+    /// All that is claimed, the oldest first.
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.active.iter().map(|active| &active.claim).chain(&self.open)
+    }
+
+    /// The claim of this number, if it is not settled.
+    fn claim(&self, number: u64) -> Option<&Claim> {
+        self.claims().find(|claim| claim.number == number)
     }
 
     /// No delta can be claimed for want of room: a worker makes some, if there is what may go.
@@ -368,8 +427,9 @@ impl Parent {
 
     /// The highest version in any receipt so far, as the workers say: a number, and not one that
     /// Solr could not have given within a day.
-    fn highest_version(&self) -> u64 {
-        credible(self.board.highest_version()).unwrap_or(0)
+    pub(crate) fn highest_version(&self) -> u64 {
+        let heard = self.board.highest_version().max(self.board.parent().version());
+        credible(heard).unwrap_or(0)
     }
 
     /// How new all is that Solr has.
@@ -399,8 +459,8 @@ impl Parent {
                 Action::Configure => events.push(self.configure()),
                 Action::Adopt => self.adopt(),
                 Action::Refuse { reason } => self.refuse(&reason),
-                Action::Settle { settled, sums, origin } => {
-                    events.push(self.settle(settled, sums, origin));
+                Action::Settle { claim, settled, sums, origin } => {
+                    events.push(self.settle(claim, settled, sums, origin));
                 }
                 Action::Ready => self.ready(),
                 Action::Tell(tell) => self.tell(tell),
@@ -483,16 +543,17 @@ impl Parent {
     /// The machine knows numbers; here is the name that belongs to the claim, and how it is to be
     /// delivered.
     fn named(&self, mut order: orders::Order) -> orders::Order {
-        let Some(claim) = &self.active else { return order };
-        let active = || (claim.name.clone(), claim.guarded, claim.begin);
         match &mut order {
             orders::Order::Deal(share) => {
-                (share.name, share.guarded, share.begin) = active();
-                share.key = claim.key.clone();
+                let Some(claim) = self.claim(share.claim) else { return order };
+                (share.end, share.version) = (share.end.and(claim.end), claim.version);
+                (share.guarded, share.begin) = (claim.guarded, claim.begin);
+                (share.name, share.key) = (claim.name.clone(), claim.key.clone());
             }
             orders::Order::Finish(finish) => {
-                (finish.name, finish.guarded, finish.begin) = active();
-                finish.key = claim.key.clone();
+                let Some(claim) = self.claim(finish.claim) else { return order };
+                (finish.guarded, finish.begin) = (claim.guarded, claim.begin);
+                (finish.name, finish.key) = (claim.name.clone(), claim.key.clone());
             }
             orders::Order::Abandon { .. } | orders::Order::Prune => {}
         }
@@ -522,7 +583,8 @@ impl Parent {
         if let Tell::Fatal { reason } = &tell {
             self.reason = Some(reason.clone());
         }
-        tell::tell(&self.log, &tell);
+        let name = |claim| self.claim(claim).map(|claim| claim.name.clone()).unwrap_or_default();
+        tell::tell(&self.log, &tell, name);
     }
 
     fn leave(&mut self, code: i32) -> Role {

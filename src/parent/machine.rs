@@ -1,13 +1,14 @@
 //! The parent's decisions: an event comes in with the time, actions go out. Nothing here touches
 //! the world, so a model checker can walk through it (`model`), and production runs the same code.
 //!
-//! What it holds to: a share is dealt to one living worker at most; nothing is waited for without
+//! What it holds to: a share is dealt to one living worker at most; a share of a later delta only when
+//! the same one of every earlier delta is in; deltas settle in the order of their claims; nothing is waited for without
 //! a deadline; what a child says is believed only where it fits what the child was told; a reload
 //! changes nothing until every child of the new generation is ready.
 
 use orders::{Answer, Command, Done, Order, Origin, Plea, Report, Share, Sums};
 use spool::{Kind, Settled};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use sys::Ended;
 
 use crate::delta::{Cancel, Delta, Finish};
@@ -24,6 +25,8 @@ const GOODBYE: u64 = 5_000;
 const LAST_WORDS: u64 = 900;
 /// How long after an error in the spool the next try is.
 const AGAIN: u64 = 1_000;
+/// So many deltas are open at once at most, the oldest and what runs ahead of it.
+const OPEN: usize = 8;
 /// A worker that dies so often before the daemon was ever ready ends it.
 const STILLBORN: u32 = 5;
 
@@ -48,9 +51,10 @@ pub(crate) enum Event {
     Leave,
     /// The configuration has been read again, after [`Action::Configure`].
     Configured(Result<Plan, String>),
-    /// A delta has been claimed, or taken up again.
-    Claimed { claim: u64, kind: Kind, shares: u32 },
-    /// A person gives a delta up: the one at work, or one that is to be taken up again. Whoever
+    /// A delta has been claimed, or taken up again. `follows`: it is divided as the one before it, and
+    /// may run ahead; `passed`: shares of it are in, and a later delta's were begun.
+    Claimed { claim: u64, kind: Kind, shares: u32, follows: bool, passed: Vec<u32> },
+    /// A person gives a delta up: one that is open, or one that is to be taken up again. Whoever
     /// asked is answered when it is settled.
     Cancel { claim: u64, asker: Option<Asker> },
     /// [`Action::Settle`] is done.
@@ -99,8 +103,8 @@ pub(crate) enum Action {
     Adopt,
     /// The configuration that was read is not taken.
     Refuse { reason: String },
-    /// Move the delta to where it belongs.
-    Settle { settled: Settled, sums: Sums, origin: Origin },
+    /// Move the oldest delta to where it belongs.
+    Settle { claim: u64, settled: Settled, sums: Sums, origin: Origin },
     /// All children are ready, for the first time.
     Ready,
     /// All children are gone: end with this code.
@@ -140,10 +144,13 @@ pub(crate) enum Tell {
         post: Post,
     },
     GivenUp {
+        claim: u64,
         reason: String,
     },
     /// A person gives it up.
-    Cancelled,
+    Cancelled {
+        claim: u64,
+    },
     NotForked {
         post: Post,
         reason: String,
@@ -216,10 +223,11 @@ pub(crate) struct Machine {
     /// Reloads asked for while one is under way, or the old generation is still leaving.
     again: bool,
     askers: Vec<Asker>,
-    delta: Option<Delta>,
+    /// Those that are claimed and not settled, the oldest first. That one alone is finished and settled.
+    deltas: VecDeque<Delta>,
     /// Claims that are to be given up when their turn comes.
     doomed: Vec<u64>,
-    /// Who waits for the delta at work, or one of those, to be given up.
+    /// Who waits for an open delta, or one of those, to be given up.
     cancellers: Vec<(u64, Asker)>,
     sums: SumsWord,
     origin: Origin,
@@ -245,7 +253,7 @@ impl Machine {
             reload: Reload::None,
             again: false,
             askers: Vec::new(),
-            delta: None,
+            deltas: VecDeque::new(),
             doomed: Vec::new(),
             cancellers: Vec::new(),
             sums: [0; 6],
@@ -268,12 +276,15 @@ impl Machine {
             Event::Leave => self.drain(now, &mut todo),
             Event::Configured(Ok(plan)) => self.configured(plan),
             Event::Configured(Err(reason)) => self.refuse_reload("config", reason, now, &mut todo),
-            Event::Claimed { claim, kind, shares } => self.claimed(claim, kind, shares),
+            Event::Claimed { claim, kind, shares, follows, passed } => {
+                let delta = Delta::new(claim, kind, shares).following(follows);
+                self.claimed(delta.passed_by(&passed));
+            }
             Event::Cancel { claim, asker } => self.cancel(claim, asker, &mut todo),
             Event::Settled => self.settled(now, &mut todo),
             Event::NotSettled => {
-                if let Some(delta) = &mut self.delta {
-                    delta.set_finish(Finish::Settle(now + AGAIN));
+                if let Some(oldest) = self.deltas.front_mut() {
+                    oldest.set_finish(Finish::Settle(now + AGAIN));
                 }
             }
             Event::NotForked { child, reason } => {
@@ -310,7 +321,7 @@ impl Machine {
         });
         let filling = matches!(self.phase, Phase::Starting | Phase::Running);
         let slots = self.slots.iter().filter(|_| filling).filter_map(|s| s.due());
-        let settle = self.delta.iter().filter_map(|d| match d.finish() {
+        let settle = self.deltas.front().into_iter().filter_map(|d| match d.finish() {
             Finish::Settle(at) => Some(at),
             Finish::NotYet | Finish::Waiting | Finish::Held(_) => None,
         });
@@ -324,12 +335,30 @@ impl Machine {
 
     /// Whether one may be taken up again that was claimed before: a hold is for those that come.
     pub(crate) fn may_take_up(&self) -> bool {
-        self.phase == Phase::Running && self.delta.is_none()
+        self.phase == Phase::Running && (self.deltas.is_empty() || self.may_run_ahead())
     }
 
-    /// The delta that is not settled yet.
+    /// Whether a worker could begin with one more delta, if that is divided as those that are open.
+    fn may_run_ahead(&self) -> bool {
+        let is_free = |share: &u32| self.deltas.iter().all(|d| d.may_be_passed(*share));
+        let shares = self.deltas.back().map_or(0, Delta::of);
+        self.is_to_run_ahead() && self.deltas.len() < OPEN && (0..shares).any(|s| is_free(&s))
+    }
+
+    /// Whether later deltas are begun before earlier ones are settled. Not if their fate decides whether
+    /// they are begun at all.
+    fn is_to_run_ahead(&self) -> bool {
+        !self.holding && !self.plan.stop_on_failed
+    }
+
+    /// The oldest delta that is not settled yet.
     pub(crate) fn delta(&self) -> Option<&Delta> {
-        self.delta.as_ref()
+        self.deltas.front()
+    }
+
+    /// The one of this claim.
+    fn open(&mut self, claim: u64) -> Option<&mut Delta> {
+        self.deltas.iter_mut().find(|delta| delta.claim == claim)
     }
 
     /// The slots of the generation at work.
@@ -468,8 +497,9 @@ impl Machine {
         // One that is killed because it hangs may die of the line first: that is no second death.
         let Some(c) = self.children.get(&child).filter(|c| c.life != Life::Killed) else { return };
         let post = c.post;
-        if let Some(delta) = &mut self.delta {
-            let poison = delta.suspect(child, line);
+        if !self.deltas.is_empty() {
+            // It has a share of one at most.
+            let poison = self.deltas.iter_mut().any(|delta| delta.suspect(child, line));
             todo.push(Action::Tell(Tell::Suspect { post, line, poison }));
         }
     }
@@ -490,9 +520,7 @@ impl Machine {
     }
 
     fn gone(&mut self, child: ChildId) {
-        if let Some(delta) = &mut self.delta {
-            delta.gone(child);
-        }
+        self.deltas.iter_mut().for_each(|delta| delta.gone(child));
         self.askers.retain(|a| a.monitor != child);
         self.cancellers.retain(|(_, a)| a.monitor != child);
     }
@@ -534,28 +562,20 @@ impl Machine {
     // --- what children say ----------------------------------------------------------------------
 
     fn report(&mut self, child: ChildId, report: Report, now: u64, todo: &mut Vec<Action>) {
-        let fits = |delta: &Option<Delta>, claim| delta.as_ref().is_some_and(|d| d.claim == claim);
         let believed = match report {
             Report::Ready => return self.ready(child, now, todo),
             Report::Refused(reason) => return self.refused(child, reason, now, todo),
-            Report::ShareDone { claim, share } => {
-                let delta = self.delta.as_mut().filter(|d| d.claim == claim);
-                delta.is_some_and(|d| d.share_in(share, child))
+            Report::ShareDone { claim, share, bounded } => {
+                self.open(claim).is_some_and(|d| d.share_in(share, bounded, child))
             }
-            Report::ShareFailed { claim, share, reason } if fits(&self.delta, claim) => {
-                self.share_failed(child, share, reason, todo)
+            Report::ShareFailed { claim, share, reason } => {
+                self.share_failed(child, claim, share, reason, todo)
             }
-            Report::Finished { claim, sums, origin } if fits(&self.delta, claim) => {
-                self.finished(child, sums, origin, now, todo)
+            Report::Finished { claim, sums, origin } => {
+                self.finished(child, claim, sums, origin, now, todo)
             }
-            Report::Grown { claim } => {
-                let delta = self.delta.as_mut().filter(|d| d.claim == claim);
-                delta.is_some_and(|d| d.grown(child))
-            }
-            Report::Spoiled { claim, reason } if fits(&self.delta, claim) => {
-                self.spoiled(child, reason, todo)
-            }
-            Report::ShareFailed { .. } | Report::Finished { .. } | Report::Spoiled { .. } => false,
+            Report::Grown { claim } => self.open(claim).is_some_and(|d| d.grown(child)),
+            Report::Spoiled { claim, reason } => self.spoiled(child, claim, reason, todo),
         };
         match self.children.get_mut(&child) {
             Some(c) if believed => c.busy = None,
@@ -566,40 +586,47 @@ impl Machine {
     fn share_failed(
         &mut self,
         child: ChildId,
+        claim: u64,
         share: u32,
         reason: String,
         todo: &mut Vec<Action>,
     ) -> bool {
-        let Some(delta) = &mut self.delta else { return false };
+        let Some(delta) = self.open(claim) else { return false };
         let first = delta.failed.is_none();
         if !delta.share_failed(share, child, reason.clone()) {
             return false;
         }
         if first {
-            todo.push(Action::Tell(Tell::GivenUp { reason }));
-            self.abandon(todo);
+            todo.push(Action::Tell(Tell::GivenUp { claim, reason }));
+            self.abandon(claim, todo);
         }
         true
     }
 
-    /// Tells those who have shares of the delta that it is given up.
-    fn abandon(&self, todo: &mut Vec<Action>) {
-        let Some(delta) = &self.delta else { return };
-        let order = Order::Abandon { claim: delta.claim };
+    /// Tells those who have shares of a delta that it is given up.
+    fn abandon(&self, claim: u64, todo: &mut Vec<Action>) {
+        let Some(delta) = self.deltas.iter().find(|d| d.claim == claim) else { return };
+        let order = Order::Abandon { claim };
         // One that leaves gives its share back anyhow.
         let stays = |child: &ChildId| self.children.get(child).is_some_and(|c| !c.leaving);
         let others = delta.holders().into_iter().filter(stays);
         todo.extend(others.map(|child| Action::Send { child, order: order.clone() }));
     }
 
-    fn spoiled(&mut self, child: ChildId, reason: String, todo: &mut Vec<Action>) -> bool {
-        let Some(delta) = &mut self.delta else { return false };
+    fn spoiled(
+        &mut self,
+        child: ChildId,
+        claim: u64,
+        reason: String,
+        todo: &mut Vec<Action>,
+    ) -> bool {
+        let Some(delta) = self.open(claim) else { return false };
         if !delta.spoiled(child, reason.clone()) {
             return false;
         }
         todo.push(Action::Tell(match delta.cancelled {
-            true => Tell::Cancelled,
-            false => Tell::GivenUp { reason },
+            true => Tell::Cancelled { claim },
+            false => Tell::GivenUp { claim, reason },
         }));
         true
     }
@@ -607,12 +634,15 @@ impl Machine {
     fn finished(
         &mut self,
         child: ChildId,
+        claim: u64,
         sums: Sums,
         origin: Origin,
         now: u64,
         todo: &mut Vec<Action>,
     ) -> bool {
-        let Some(delta) = &mut self.delta else { return false };
+        let Some(delta) = self.deltas.front_mut().filter(|d| d.claim == claim) else {
+            return false;
+        };
         if delta.finish() != Finish::Held(child) {
             return false;
         }
@@ -621,8 +651,7 @@ impl Machine {
         self.origin = origin;
         delta.set_finish(Finish::Settle(now));
         if delta.is_unwanted() {
-            let (late, others) =
-                self.cancellers.drain(..).partition(|(claim, _)| *claim == delta.claim);
+            let (late, others) = self.cancellers.drain(..).partition(|(of, _)| *of == claim);
             self.cancellers = others;
             self.answer_all(late, Err(too_late()), todo);
         }
@@ -651,18 +680,17 @@ impl Machine {
 
     // --- the delta ------------------------------------------------------------------------------
 
-    fn claimed(&mut self, claim: u64, kind: Kind, shares: u32) {
-        let mut delta = Delta::new(claim, kind, shares);
-        if self.doomed.contains(&claim) {
-            self.doomed.retain(|doomed| *doomed != claim);
+    fn claimed(&mut self, mut delta: Delta) {
+        if self.doomed.contains(&delta.claim) {
+            self.doomed.retain(|doomed| *doomed != delta.claim);
             delta.cancel();
         }
-        self.delta = Some(delta);
+        self.deltas.push_back(delta);
     }
 
     /// A person gives a delta up.
     fn cancel(&mut self, claim: u64, asker: Option<Asker>, todo: &mut Vec<Action>) {
-        match self.delta.as_mut().filter(|delta| delta.claim == claim) {
+        match self.open(claim) {
             None => self.doomed.push(claim),
             Some(delta) => {
                 let was_failed = delta.failed.is_some();
@@ -684,8 +712,8 @@ impl Machine {
                     }
                     Cancel::Done if was_failed => {}
                     Cancel::Done => {
-                        todo.push(Action::Tell(Tell::Cancelled));
-                        self.abandon(todo);
+                        todo.push(Action::Tell(Tell::Cancelled { claim }));
+                        self.abandon(claim, todo);
                     }
                 }
             }
@@ -693,59 +721,90 @@ impl Machine {
         self.cancellers.extend(asker.map(|asker| (claim, asker)));
     }
 
-    /// Deals what waits to the workers that are free, each share to the slot of its number.
+    /// Deals what waits to the workers that are free: the finishing of the oldest delta, and each share to
+    /// the slot of its number, the oldest delta's first.
+    ///
+    /// A share of a later delta is dealt only when the same share of every earlier one is in: every line of
+    /// that is confirmed, or its reject is dated and on the disk, and its checkpoint is. So of any document
+    /// the earlier deltas are done with when a later one's first line of it is sent, and no checkpoint of a
+    /// later delta is written while an earlier one is open for that share.
     fn deal(&mut self, now: u64, todo: &mut Vec<Action>) {
         if self.phase != Phase::Running {
             return;
         }
-        let Some(delta) = &mut self.delta else { return };
-        let workers = self.slots.workers;
-        let children = &mut self.children;
-        let mut free = |slots: &Slots, slot| {
-            let child = slots.worker(slot)?;
-            let c = children.get_mut(&child)?;
-            let free = c.life == Life::Ready && c.busy.is_none();
-            free.then(|| {
-                c.busy = Some(now);
-                child
-            })
-        };
-        for share in delta.waiting() {
-            if let Some(child) = free(&self.slots, share % workers) {
-                delta.deal(share, child);
-                let (claim, of, kind) = (delta.claim, delta.of(), delta.kind);
-                // The loop knows the rest of what belongs to the claim.
-                let poison = delta.poison(share);
-                let (guarded, key, begin, name) =
-                    (true, None, Default::default(), Default::default());
-                let share = Share { claim, share, of, key, poison, kind, guarded, begin, name };
-                todo.push(Action::Send { child, order: Order::Deal(share) });
+        self.deal_finish(now, todo);
+        for n in 0..self.deltas.len() {
+            // None is begun beyond one that is given up before that is settled: how old its rest is, is
+            // said then, and nothing of it may be in Solr in a later version.
+            let goes_ahead = self.is_to_run_ahead() && self.deltas[n].follows;
+            if n > 0 && !(goes_ahead && self.deltas.range(..n).all(|d| d.failed.is_none())) {
+                break;
             }
-        }
-        if delta.finish() == Finish::Waiting {
-            if let Some(child) = (0..workers).find_map(|slot| free(&self.slots, slot)) {
-                delta.set_finish(Finish::Held(child));
-                let finish = orders::Finish {
-                    claim: delta.claim,
-                    of: delta.of(),
-                    key: None,
-                    kind: delta.kind,
-                    guarded: true,
-                    begin: Default::default(),
-                    name: Default::default(),
-                    failed: delta.failed.is_some(),
-                };
-                todo.push(Action::Send { child, order: Order::Finish(finish) });
-                if delta.is_unwanted() {
-                    let order = Order::Abandon { claim: delta.claim };
-                    todo.push(Action::Send { child, order });
+            for share in self.deltas[n].waiting() {
+                if self.deltas.range(..n).all(|earlier| earlier.may_be_passed(share)) {
+                    if let Some(child) = self.free(share % self.slots.workers, now) {
+                        self.deal_share(n, share, child, todo);
+                    }
                 }
             }
         }
     }
 
+    /// Deals a share of the n-th delta.
+    fn deal_share(&mut self, n: usize, share: u32, child: ChildId, todo: &mut Vec<Action>) {
+        self.deltas.range_mut(..n).for_each(|earlier| earlier.pass(share));
+        let delta = &mut self.deltas[n];
+        delta.deal(share, child);
+        let (claim, of, kind, poison) = (delta.claim, delta.of(), delta.kind, delta.poison(share));
+        // The loop knows the rest of what belongs to the claim.
+        let end = delta.is_bounded().then_some(0);
+        let (guarded, key, begin, version, name) =
+            (true, None, Default::default(), 0, Default::default());
+        let share =
+            Share { claim, share, of, key, poison, kind, guarded, begin, end, version, name };
+        todo.push(Action::Send { child, order: Order::Deal(share) });
+    }
+
+    fn deal_finish(&mut self, now: u64, todo: &mut Vec<Action>) {
+        if self.deltas.front().map(Delta::finish) != Some(Finish::Waiting) {
+            return;
+        }
+        let Some(child) = (0..self.slots.workers).find_map(|slot| self.free(slot, now)) else {
+            return;
+        };
+        let Some(delta) = self.deltas.front_mut() else { return };
+        delta.set_finish(Finish::Held(child));
+        let finish = orders::Finish {
+            claim: delta.claim,
+            of: delta.of(),
+            key: None,
+            kind: delta.kind,
+            guarded: true,
+            begin: Default::default(),
+            name: Default::default(),
+            failed: delta.failed.is_some(),
+            passed: delta.passed().iter().map(|share| u64::from(*share)).collect(),
+        };
+        todo.push(Action::Send { child, order: Order::Finish(finish) });
+        if delta.is_unwanted() {
+            let order = Order::Abandon { claim: delta.claim };
+            todo.push(Action::Send { child, order });
+        }
+    }
+
+    /// Who sits in a worker's slot, if it has nothing to do; from now on it has.
+    fn free(&mut self, slot: u32, now: u64) -> Option<ChildId> {
+        let child = self.slots.worker(slot)?;
+        let c = self.children.get_mut(&child)?;
+        let is_free = c.life == Life::Ready && c.busy.is_none();
+        is_free.then(|| {
+            c.busy = Some(now);
+            child
+        })
+    }
+
     fn settle(&mut self, now: u64, todo: &mut Vec<Action>) {
-        let Some(delta) = &mut self.delta else { return };
+        let Some(delta) = self.deltas.front_mut() else { return };
         if !matches!(delta.finish(), Finish::Settle(at) if at <= now) {
             return;
         }
@@ -754,12 +813,13 @@ impl Machine {
         let settled = if delta.failed.is_some() { Settled::Failed } else { Settled::Done };
         let [lines, docs, deletes, skipped, rejected, superseded] = self.sums;
         let sums = Sums { lines, docs, deletes, skipped, rejected, superseded };
-        todo.push(Action::Settle { settled, sums, origin: self.origin });
+        let (claim, origin) = (delta.claim, self.origin);
+        todo.push(Action::Settle { claim, settled, sums, origin });
     }
 
     fn settled(&mut self, now: u64, todo: &mut Vec<Action>) {
         self.holding |= self.is_to_hold();
-        let Some(delta) = self.delta.take() else { return };
+        let Some(delta) = self.deltas.pop_front() else { return };
         let (done, others) =
             self.cancellers.drain(..).partition(|(claim, _)| *claim == delta.claim);
         self.cancellers = others;
@@ -769,11 +829,11 @@ impl Machine {
         }
     }
 
-    /// Whether no delta is to be taken after the one at work until a person has looked. Whoever
+    /// Whether no delta is to be taken after the oldest one until a person has looked. Whoever
     /// cancels one has; and rejected lines that could not be retried are rejected lines still.
     pub(crate) fn is_to_hold(&self) -> bool {
         let failed = |d: &Delta| d.failed.is_some() && !d.cancelled && d.kind != Kind::Rejects;
-        self.plan.stop_on_failed && self.delta.as_ref().is_some_and(failed)
+        self.plan.stop_on_failed && self.deltas.front().is_some_and(failed)
     }
 
     fn answer_all(

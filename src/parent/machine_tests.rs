@@ -18,12 +18,32 @@ struct World {
     asked: Vec<Command>,
     told: Vec<Tell>,
     configure: bool,
-    settle: Option<Settled>,
+    settle: Option<(u64, Settled)>,
     settled: Vec<(u64, Settled)>,
     adopted: u32,
     refused: Vec<String>,
     ready: bool,
     exit: Option<i32>,
+}
+
+fn claim_of(order: &Order) -> Option<u64> {
+    match order {
+        Order::Deal(share) => Some(share.claim),
+        Order::Finish(finish) => Some(finish.claim),
+        Order::Abandon { claim } => Some(*claim),
+        Order::Prune => None,
+    }
+}
+
+/// A delta that waits until those before it are settled.
+fn claimed(claim: u64, kind: Kind, shares: u32) -> Event {
+    Event::Claimed { claim, kind, shares, follows: false, passed: Vec::new() }
+}
+
+/// One that may run ahead.
+fn follows(claim: u64) -> Event {
+    let (kind, shares, passed) = (Kind::Delta, PLAN.workers, Vec::new());
+    Event::Claimed { claim, kind, shares, follows: true, passed }
 }
 
 impl World {
@@ -85,9 +105,12 @@ impl World {
                 Action::Configure => self.configure = true,
                 Action::Adopt => self.adopted += 1,
                 Action::Refuse { reason } => self.refused.push(reason),
-                Action::Settle { settled, .. } => {
-                    assert!(self.work.is_empty(), "settled while {:?}", self.work);
-                    self.settle = Some(settled);
+                Action::Settle { claim, settled, .. } => {
+                    let of_it = self.work.values().find(|order| claim_of(order) == Some(claim));
+                    assert_eq!(of_it, None, "settled while it is at work");
+                    let before = self.settled.iter().map(|(claim, _)| *claim).max();
+                    assert!(before < Some(claim), "{claim} after {before:?}");
+                    self.settle = Some((claim, settled));
                 }
                 Action::Ready => self.ready = true,
                 Action::Tell(tell) => self.told.push(tell),
@@ -99,7 +122,8 @@ impl World {
         }
     }
 
-    /// A worker takes an order. No share may be in two living hands.
+    /// A worker takes an order. No share may be in two living hands, and none of a later delta in any
+    /// while the same one of an earlier delta is.
     fn take(&mut self, child: ChildId, order: Order) {
         let (_, _, closed) = self.alive[&child];
         assert!(!closed, "sent to one that was told to leave");
@@ -109,8 +133,38 @@ impl World {
         }
         let double = self.work.values().any(|o| *o == order);
         assert!(!double, "{order:?} is in two hands");
+        if let Order::Deal(share) = &order {
+            let earlier = |o: &&Order| matches!(o, Order::Deal(s) if s.share == share.share && s.claim < share.claim);
+            assert_eq!(self.work.values().find(earlier), None, "{share:?} comes too soon");
+        }
         let before = self.work.insert(child, order);
         assert_eq!(before, None, "one worker, two orders");
+    }
+
+    /// What the worker in this slot has in hand: of a claim, a share, or that it is to be finished.
+    fn hand(&self, slot: u32) -> Option<(u64, Option<u32>)> {
+        match self.work.get(&self.worker(slot))? {
+            Order::Deal(share) => Some((share.claim, Some(share.share))),
+            Order::Finish(finish) => Some((finish.claim, None)),
+            Order::Abandon { .. } | Order::Prune => None,
+        }
+    }
+
+    /// The oldest delta moves to its place.
+    fn move_it(&mut self) {
+        let settled = self.settle.take().expect("it is to be settled");
+        self.settled.push(settled);
+        self.step(Event::Settled);
+    }
+
+    /// The worker in this slot finds its delta at fault.
+    fn fail(&mut self, slot: u32) {
+        let child = self.worker(slot);
+        let Some(Order::Deal(Share { claim, share, .. })) = self.work.remove(&child) else {
+            panic!("it has no share");
+        };
+        let report = Report::ShareFailed { claim, share, reason: "torn".into() };
+        self.step(Event::Report { child, report });
     }
 
     fn die(&mut self, child: ChildId) {
@@ -142,7 +196,7 @@ impl World {
     fn work(&mut self, child: ChildId) {
         match self.work.remove(&child) {
             Some(Order::Deal(s)) => {
-                let report = Report::ShareDone { claim: s.claim, share: s.share };
+                let report = Report::ShareDone { claim: s.claim, share: s.share, bounded: true };
                 self.step(Event::Report { child, report });
             }
             Some(Order::Finish(f)) => {
@@ -191,14 +245,15 @@ impl World {
     }
 
     fn deliver(&mut self, claim: u64) {
-        self.step(Event::Claimed { claim, kind: Kind::Delta, shares: PLAN.workers });
+        self.step(claimed(claim, Kind::Delta, PLAN.workers));
         self.finish(claim);
     }
 
     fn finish(&mut self, claim: u64) {
         for _ in 0..10 {
             self.alive.keys().copied().collect::<Vec<_>>().into_iter().for_each(|c| self.work(c));
-            if let Some(settled) = self.settle.take() {
+            if let Some((of, settled)) = self.settle.take() {
+                assert_eq!(of, claim);
                 self.settled.push((claim, settled));
                 self.step(Event::Settled);
                 return;
@@ -211,7 +266,7 @@ impl World {
 #[test]
 fn a_delta_that_is_not_what_was_read_is_given_up_after_its_rejects_are_merged() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: PLAN.workers });
+    world.step(claimed(1, Kind::Delta, PLAN.workers));
     for slot in 0..PLAN.workers {
         let child = world.worker(slot);
         world.work(child);
@@ -220,7 +275,11 @@ fn a_delta_that_is_not_what_was_read_is_given_up_after_its_rejects_are_merged() 
     assert!(matches!(order, Order::Finish(ref f) if !f.failed), "{order:?}");
     let spoiled = || Report::Spoiled { claim: 1, reason: "cut".into() };
     world.step(Event::Report { child, report: spoiled() });
-    assert!(world.told.contains(&Tell::GivenUp { reason: "cut".into() }), "{:?}", world.told);
+    assert!(
+        world.told.contains(&Tell::GivenUp { claim: 1, reason: "cut".into() }),
+        "{:?}",
+        world.told
+    );
     let (child, order) = world.work.pop_first().expect("somebody finishes it again");
     assert!(matches!(order, Order::Finish(ref f) if f.failed), "{order:?}");
     world.work.insert(child, order);
@@ -241,10 +300,208 @@ fn a_delta_goes_the_whole_way() {
     assert_eq!(world.machine.deadline(), None, "nothing is due while nothing happens");
 }
 
+/// The oldest delta, of which the first share is in, and one that runs ahead.
+fn ahead(plan: Plan) -> World {
+    let mut world = World::running(plan);
+    world.step(claimed(1, Kind::Delta, 2));
+    assert!(!world.machine.wants_delta(), "nobody could begin it");
+    world.work(world.worker(0));
+    assert!(world.machine.wants_delta());
+    world.step(follows(2));
+    assert_eq!((world.hand(0), world.hand(1)), (Some((2, Some(0))), Some((1, Some(1)))));
+    world
+}
+
+#[test]
+fn a_worker_goes_on_to_the_next_delta_and_they_settle_in_order() {
+    let mut world = ahead(PLAN);
+    world.work(world.worker(0));
+    assert_eq!(world.hand(0), None);
+    assert!(world.machine.wants_delta(), "one more may be begun");
+    world.work(world.worker(1));
+    // Whoever is free first finishes the first; the other goes on.
+    let hands = [world.hand(0), world.hand(1)];
+    assert_eq!(hands, [Some((1, None)), Some((2, Some(1)))]);
+    let finish = world.work.values().find_map(|order| match order {
+        Order::Finish(finish) => Some(finish.passed.clone()),
+        _ => None,
+    });
+    assert_eq!(
+        finish,
+        Some(vec![0]),
+        "it is not told what is dealt now: it is not read anew anyhow"
+    );
+    world.work(world.worker(1));
+    assert_eq!(world.hand(1), None, "the second waits, complete");
+    world.work(world.worker(0));
+    world.move_it();
+    world.finish(2);
+    assert_eq!(world.settled, [(1, Settled::Done), (2, Settled::Done)]);
+    assert_eq!(world.machine.deadline(), None);
+}
+
+#[test]
+fn what_is_divided_otherwise_is_a_barrier() {
+    let mut world = World::running(PLAN);
+    world.step(claimed(1, Kind::Delta, 2));
+    world.work(world.worker(0));
+    world.step(claimed(2, Kind::Delta, 2));
+    assert_eq!((world.hand(0), world.machine.wants_delta()), (None, false));
+    world.step(follows(3)); // divided as that one, and behind it all the same
+    assert_eq!(world.hand(0), None);
+    world.finish(1);
+    assert_eq!((world.hand(0), world.hand(1)), (Some((2, Some(0))), Some((2, Some(1)))));
+}
+
+#[test]
+fn where_a_failed_delta_stops_those_behind_it_none_is_begun_before_its_end() {
+    let mut world = World::running(Plan { stop_on_failed: true, ..PLAN });
+    world.step(claimed(1, Kind::Delta, 2));
+    world.work(world.worker(0));
+    assert!(!world.machine.may_take_up());
+    // One that is open already, since the configuration was another one.
+    world.step(follows(2));
+    assert_eq!(world.hand(0), None);
+}
+
+#[test]
+fn a_delta_that_does_not_end_where_it_should_is_passed_by_none() {
+    let mut world = World::running(PLAN);
+    world.step(claimed(1, Kind::Delta, 2));
+    let child = world.worker(0);
+    world.work.remove(&child);
+    let report = Report::ShareDone { claim: 1, share: 0, bounded: false };
+    world.step(Event::Report { child, report });
+    assert!(!world.machine.wants_delta());
+    world.step(follows(2));
+    assert_eq!(world.hand(0), None);
+    world.work(world.worker(1));
+    let grows = world.worker(0);
+    world.grow(grows);
+    assert!(world.work.values().all(|o| matches!(o, Order::Deal(s) if s.claim == 1)));
+    assert!(world.work.values().all(|o| matches!(o, Order::Deal(s) if s.end.is_none())));
+}
+
+#[test]
+fn nobody_may_say_of_a_delta_that_was_passed_that_it_has_grown() {
+    let mut world = ahead(PLAN);
+    world.work(world.worker(1));
+    assert_eq!(world.hand(1), Some((1, None)));
+    world.grow(world.worker(1));
+    assert!(matches!(world.told.last(), Some(Tell::Babble { .. })));
+    assert_eq!(world.hand(0), Some((2, Some(0))), "nothing is read anew");
+    let child = world.worker(1);
+    world.die(child);
+    world.say_ready(world.worker(1));
+    assert_eq!(world.hand(1), Some((1, None)));
+    world.finish(1);
+}
+
+#[test]
+fn a_delta_that_may_be_read_anew_is_not_passed() {
+    let mut world = World::running(PLAN);
+    world.step(claimed(1, Kind::Delta, 1));
+    world.work(world.worker(0));
+    assert_eq!(world.hand(0), Some((1, None)));
+    assert!(!world.machine.wants_delta(), "whoever finishes it was told of none");
+    world.grow(world.worker(0));
+    assert_eq!(world.hand(0), Some((1, Some(0))));
+}
+
+#[test]
+fn nothing_is_begun_beyond_a_delta_that_fails_before_that_is_settled() {
+    let mut world = ahead(PLAN);
+    world.fail(1);
+    // It is finished now, and dated by that; whoever was ahead goes on with what it has.
+    assert_eq!((world.hand(0), world.hand(1)), (Some((2, Some(0))), Some((1, None))));
+    world.work(world.worker(0));
+    assert_eq!((world.hand(0), world.machine.wants_delta()), (None, false));
+    world.work(world.worker(1));
+    assert_eq!((world.hand(0), world.hand(1)), (None, None), "not before it has moved");
+    world.move_it();
+    assert_eq!(world.hand(1), Some((2, Some(1))));
+    world.finish(2);
+    assert_eq!(world.settled, [(1, Settled::Failed), (2, Settled::Done)]);
+}
+
+#[test]
+fn who_cancels_what_is_ahead_gives_up_that_alone() {
+    let mut world = ahead(PLAN);
+    let asker = Asker { monitor: world.monitor(), number: 7 };
+    world.step(Event::Cancel { claim: 2, asker: Some(asker) });
+    assert_eq!(world.abandoned, [(world.worker(0), Order::Abandon { claim: 2 })]);
+    assert_eq!(world.told.last(), Some(&Tell::Cancelled { claim: 2 }));
+    world.fail(0);
+    assert_eq!((world.hand(0), world.answers.len()), (None, 0), "it is settled in its turn");
+    world.work(world.worker(1));
+    world.finish(1);
+    world.finish(2);
+    assert_eq!(world.settled, [(1, Settled::Done), (2, Settled::Failed)]);
+    assert!(matches!(&world.answers[..], [(_, Answer { number: 7, result: Ok(_) })]));
+}
+
+#[test]
+fn the_shares_of_one_who_dies_ahead_wait_again_and_its_lines_count_for_its_delta() {
+    let mut world = ahead(PLAN);
+    let child = world.worker(0);
+    for _ in 0..2 {
+        let child = world.worker(0);
+        world.step(Event::Suspect { child, line: 3 });
+        world.die(child);
+        world.now += 200; // the second replacement waits a little
+        world.step(Event::Time);
+        world.say_ready(world.worker(0));
+    }
+    assert_ne!(world.worker(0), child);
+    let order = &world.work[&world.worker(0)];
+    assert!(matches!(order, Order::Deal(s) if (s.claim, s.share) == (2, 0) && s.poison == [3]));
+    // And it is not believed of the other delta.
+    let child = world.worker(0);
+    let report = Report::ShareDone { claim: 1, share: 0, bounded: true };
+    world.step(Event::Report { child, report });
+    assert!(matches!(world.told.last(), Some(Tell::Babble { .. })));
+}
+
+#[test]
+fn no_more_than_some_deltas_are_open_at_once() {
+    let mut world = ahead(PLAN);
+    for claim in 3..=OPEN as u64 {
+        assert!(!world.machine.wants_delta(), "nobody could begin it");
+        world.work(world.worker(0));
+        assert!(world.machine.wants_delta());
+        world.step(follows(claim));
+    }
+    world.work(world.worker(0));
+    assert!(!world.machine.wants_delta());
+    for claim in 1..=OPEN as u64 {
+        world.finish(claim);
+    }
+    assert!(world.settled.iter().map(|(claim, _)| *claim).eq(1..=OPEN as u64));
+}
+
+#[test]
+fn what_was_ahead_before_a_restart_is_ahead_after_it_and_nothing_passed_is_read_again() {
+    let mut world = World::running(PLAN);
+    let (kind, shares, passed) = (Kind::Delta, 2, vec![0]);
+    world.step(Event::Claimed { claim: 1, kind, shares, follows: false, passed });
+    assert_eq!((world.hand(0), world.hand(1)), (None, Some((1, Some(1)))));
+    assert!(world.machine.may_take_up());
+    world.step(follows(2));
+    assert_eq!(world.hand(0), Some((2, Some(0))));
+    world.work(world.worker(1));
+    let passed = world.work.values().find_map(|order| match order {
+        Order::Finish(finish) => Some(finish.passed.clone()),
+        _ => None,
+    });
+    assert_eq!(passed, Some(vec![0]), "it is not to be read anew");
+    world.finish(1);
+    world.finish(2);
+}
+
 #[test]
 fn a_dead_workers_share_goes_to_its_replacement() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     let first = world.worker(1);
     world.die(first);
     let second = world.worker(1);
@@ -258,7 +515,7 @@ fn a_dead_workers_share_goes_to_its_replacement() {
 #[test]
 fn a_hung_worker_is_replaced_only_when_it_is_gone() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     let hung = world.worker(0);
     world.step(Event::Silent { child: hung });
     world.step(Event::Silent { child: hung });
@@ -271,7 +528,7 @@ fn a_hung_worker_is_replaced_only_when_it_is_gone() {
 #[test]
 fn one_that_hangs_and_then_dies_of_a_line_is_one_death() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     let child = world.worker(0);
     world.step(Event::Suspect { child, line: 7 });
     world.step(Event::Silent { child });
@@ -295,9 +552,9 @@ fn one_that_hangs_and_then_dies_of_a_line_is_one_death() {
 #[test]
 fn a_child_that_says_what_does_not_fit_is_killed() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 7, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(7, Kind::Delta, 2));
     let child = world.worker(0);
-    let report = Report::ShareDone { claim: 7, share: 1 };
+    let report = Report::ShareDone { claim: 7, share: 1, bounded: true };
     world.step(Event::Report { child, report });
     assert!(matches!(world.told.last(), Some(Tell::Babble { .. })));
 }
@@ -305,7 +562,7 @@ fn a_child_that_says_what_does_not_fit_is_killed() {
 #[test]
 fn a_reload_changes_nothing_until_every_new_child_is_ready() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     let old = [world.worker(0), world.worker(1)];
     world.reload(5);
     assert!(std::mem::take(&mut world.configure));
@@ -387,7 +644,7 @@ fn a_child_that_hangs_up_and_lives_on_has_no_new_share_and_is_killed() {
     let mut world = World::running(PLAN);
     let (mute, other) = (world.worker(0), world.worker(1));
     world.step(Event::HungUp { child: mute });
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     assert!(world.work.contains_key(&other) && !world.work.contains_key(&mute));
     let due = world.machine.deadline().expect("nothing is waited for without a deadline");
     world.now = due;
@@ -433,7 +690,7 @@ fn a_feed_that_is_to_stop_at_a_failed_delta_ends() {
     let plan = Plan { stop_on_failed: true, ..PLAN };
     let mut world = World::around(Machine::new(plan, false));
     world.all_ready();
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 1 });
+    world.step(claimed(1, Kind::Delta, 1));
     let child = world.worker(0);
     world.work.remove(&child);
     let report = Report::ShareFailed { claim: 1, share: 0, reason: "torn".into() };
@@ -465,7 +722,7 @@ fn a_daemon_whose_workers_are_stillborn_ends() {
 #[test]
 fn a_failed_delta_takes_its_shares_back_before_it_is_settled() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     let (a, b) = (world.worker(0), world.worker(1));
     world.work.remove(&a);
     let report = Report::ShareFailed { claim: 1, share: 0, reason: "torn".into() };
@@ -481,11 +738,11 @@ fn a_failed_delta_takes_its_shares_back_before_it_is_settled() {
 #[test]
 fn a_cancelled_delta_is_settled_when_its_shares_are_back_and_then_it_is_answered() {
     let mut world = World::running(Plan { stop_on_failed: true, ..PLAN });
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     let (a, b) = (world.worker(0), world.worker(1));
     let asker = Asker { monitor: world.monitor(), number: 7 };
     world.step(Event::Cancel { claim: 1, asker: Some(asker) });
-    assert!(matches!(world.told.last(), Some(Tell::Cancelled)));
+    assert!(matches!(world.told.last(), Some(Tell::Cancelled { .. })));
     for (share, child) in [(0, a), (1, b)] {
         assert_eq!((world.settle, world.answers.len()), (None, 0));
         world.work.remove(&child);
@@ -501,7 +758,7 @@ fn a_cancelled_delta_is_settled_when_its_shares_are_back_and_then_it_is_answered
 #[test]
 fn what_is_delivered_already_cannot_be_cancelled() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     let (a, b) = (world.worker(0), world.worker(1));
     world.work(a);
     world.work(b);
@@ -518,7 +775,7 @@ fn what_is_delivered_already_cannot_be_cancelled() {
 fn what_goes_on_growing_is_given_up_when_whoever_finishes_it_says_so() {
     for dies in [false, true] {
         let mut world = World::running(PLAN);
-        world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 1 });
+        world.step(claimed(1, Kind::Delta, 1));
         world.work(world.worker(0));
         let asker = Asker { monitor: world.monitor(), number: 7 };
         world.step(Event::Cancel { claim: 1, asker: Some(asker) });
@@ -532,7 +789,7 @@ fn what_goes_on_growing_is_given_up_when_whoever_finishes_it_says_so() {
         world.work.remove(&at_it);
         let reason = "the delta is given up".into();
         world.step(Event::Report { child: at_it, report: Report::Spoiled { claim: 1, reason } });
-        assert!(matches!(world.told.last(), Some(Tell::Cancelled)));
+        assert!(matches!(world.told.last(), Some(Tell::Cancelled { .. })));
         world.finish(1);
         assert_eq!(world.settled, [(1, Settled::Failed)]);
         assert!(matches!(&world.answers[..], [(_, Answer { number: 7, result: Ok(_) })]));
@@ -543,7 +800,7 @@ fn what_goes_on_growing_is_given_up_when_whoever_finishes_it_says_so() {
 fn one_that_is_to_be_taken_up_again_is_given_up_before_a_line_of_it_is_sent() {
     let mut world = World::running(PLAN);
     world.step(Event::Cancel { claim: 5, asker: None });
-    world.step(Event::Claimed { claim: 5, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(5, Kind::Delta, 2));
     assert!(world.work.values().all(|o| matches!(o, Order::Finish(f) if f.failed)));
     world.finish(5);
     assert_eq!(world.settled, [(5, Settled::Failed)]);
@@ -554,7 +811,7 @@ fn one_that_is_to_be_taken_up_again_is_given_up_before_a_line_of_it_is_sent() {
 #[test]
 fn who_waits_for_a_cancelled_delta_hears_of_it_when_the_daemon_leaves() {
     let mut world = World::running(PLAN);
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     let asker = Asker { monitor: world.monitor(), number: 7 };
     world.step(Event::Cancel { claim: 1, asker: Some(asker) });
     world.step(Event::Leave);
@@ -565,7 +822,7 @@ fn who_waits_for_a_cancelled_delta_hears_of_it_when_the_daemon_leaves() {
 #[test]
 fn rejected_lines_that_could_not_be_retried_hold_nothing_back() {
     let mut world = World::running(Plan { stop_on_failed: true, ..PLAN });
-    world.step(Event::Claimed { claim: 1, kind: Kind::Rejects, shares: 2 });
+    world.step(claimed(1, Kind::Rejects, 2));
     for (share, child) in [world.worker(0), world.worker(1)].into_iter().enumerate() {
         world.work.remove(&child);
         let report = Report::ShareFailed { claim: 1, share: share as u32, reason: "gone".into() };
@@ -591,7 +848,7 @@ fn what_changes_the_spool_is_not_done_while_the_daemon_leaves() {
 #[test]
 fn a_failed_delta_holds_back_the_next_until_somebody_has_looked() {
     let mut world = World::running(Plan { stop_on_failed: true, ..PLAN });
-    world.step(Event::Claimed { claim: 1, kind: Kind::Delta, shares: 2 });
+    world.step(claimed(1, Kind::Delta, 2));
     for (share, child) in [world.worker(0), world.worker(1)].into_iter().enumerate() {
         world.work.remove(&child);
         let (share, reason) = (share as u32, "torn".into());
@@ -672,7 +929,12 @@ fn whatever_dies_whenever_every_delta_is_settled_and_the_daemon_ends() {
                 (4 | 5, Some(child)) => world.say_ready(child),
                 (6..=8, Some(child)) => world.work(child),
                 (9, Some(child)) => world.grow(child),
-                (12, _) if claim > 0 => world.step(Event::Cancel { claim, asker: None }),
+                (12, _) if claim > 0 => {
+                    let claim = claim - dice.roll(claim.min(3));
+                    if world.settled.iter().all(|(settled, _)| *settled != claim) {
+                        world.step(Event::Cancel { claim, asker: None });
+                    }
+                }
                 _ => world.step(Event::Time),
             }
             world_answers(&mut world, &mut dice, &mut claim);
@@ -691,7 +953,7 @@ fn whatever_dies_whenever_every_delta_is_settled_and_the_daemon_ends() {
                 world.step(Event::Configured(Ok(PLAN)));
             }
             if let Some(settled) = world.settle.take() {
-                world.settled.push((claim, settled));
+                world.settled.push(settled);
                 world.step(Event::Settled);
             }
         }
@@ -721,12 +983,16 @@ fn world_answers(world: &mut World, dice: &mut Dice, claim: &mut u64) {
         world.settle = None;
         world.step(Event::NotSettled);
     } else if let Some(settled) = world.settle.take() {
-        world.settled.push((*claim, settled));
+        world.settled.push(settled);
         world.step(Event::Settled);
     }
     if world.machine.wants_delta() && dice.roll(3) == 0 {
         *claim += 1;
-        world.step(Event::Claimed { claim: *claim, kind: Kind::Delta, shares: 2 });
+        world.step(if dice.roll(4) == 0 {
+            claimed(*claim, Kind::Delta, 2)
+        } else {
+            follows(*claim)
+        });
     }
 }
 

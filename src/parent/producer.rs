@@ -191,6 +191,15 @@ impl Producer {
         due.map(|due| due.max(self.held))
     }
 
+    /// The same of a delta that may be begun before others are settled: no other kind of thing is, and
+    /// what comes before it keeps it waiting.
+    pub(crate) fn deadline_ahead(&self, now: u64) -> Option<u64> {
+        let Source::Folder(Folder { late, .. }) = &self.source else { return None };
+        let is_late = late.deadline(self.settle).is_some_and(|due| due <= now);
+        let is_first = !is_late && self.next_again().is_none();
+        self.deadline().filter(|_| is_first)
+    }
+
     pub(crate) fn next_scan(&self) -> Option<u64> {
         match &self.source {
             Source::Folder(_) if self.is_scanning() => Some(0),
@@ -361,12 +370,14 @@ impl Producer {
 
     /// Claims the next delta, if one is ready.
     ///
-    /// `version`: the highest in any receipt so far.
+    /// `version`: the highest in any receipt so far. `ahead`: others are not settled yet, and all but a
+    /// new delta has to wait for that.
     pub(crate) fn claim(
         &mut self,
         spool: &Spool,
         division: Division,
         version: u64,
+        ahead: bool,
         now: u64,
         log: &Logger,
     ) -> Option<Claim> {
@@ -379,6 +390,9 @@ impl Producer {
                 }
                 return None;
             };
+            if ahead && !matches!(ready, Ready::New(..)) {
+                return None;
+            }
             let division = division.clone();
             let claimed = match &ready {
                 Ready::New(name, seen) => spool.claim(name, division, *seen, version),

@@ -7,22 +7,29 @@ use std::io;
 use sys::clock::{now_ms, wall_ms};
 
 use crate::machine::Event;
-use crate::{Parent, Settlement, Task, credible, tell};
+use crate::{Active, Parent, Settlement, Task, credible, tell};
 
 impl Parent {
-    /// Moves the active delta out of `active/`.
-    pub(crate) fn settle(&mut self, settled: Settled, sums: Sums, origin: Origin) -> Event {
-        let Some(claim) = &self.active else { return Event::Settled };
+    /// Moves the oldest delta out of `active/`.
+    pub(crate) fn settle(
+        &mut self,
+        number: u64,
+        settled: Settled,
+        sums: Sums,
+        origin: Origin,
+    ) -> Event {
+        let oldest = self.active.front().filter(|oldest| oldest.claim.number == number);
+        let Some(Active { claim, since }) = oldest else { return Event::Settled };
         let kind = claim.kind;
         let reason = self.machine.delta().and_then(|d| d.failed.clone());
         // Whether it grows after this is for the producer to look at.
         let end = self.spool.end_of(claim).filter(|_| settled == Settled::Done);
         let moved = self
-            .before_settling(settled, &sums, origin)
+            .before_settling(claim, settled, &sums, origin)
             .and_then(|()| self.spool.settle(claim, settled));
         match moved {
             Ok(name) => {
-                let ms = now_ms().saturating_sub(self.active_since);
+                let ms = now_ms().saturating_sub(*since);
                 tell::settled(&self.log, &name, kind, settled, &sums, ms, reason.as_deref());
                 if self.settling.over() {
                     info!(self.log, "can settle deltas again");
@@ -31,8 +38,10 @@ impl Parent {
                     self.producer.settled(name.clone(), end, now_ms(), &self.log);
                 }
                 self.counters.deltas += 1;
-                self.active = None;
-                self.has_open_run &= !self.open.is_empty() || matches!(self.task, Task::Cancel(_));
+                self.active.pop_front();
+                self.name_the_oldest();
+                self.has_open_run &=
+                    self.claims().next().is_some() || matches!(self.task, Task::Cancel(_));
                 let settlement = Settlement { name, kind, settled, sums, reason };
                 if !matches!(self.task, Task::Feed(_)) {
                     self.remember(&settlement, ms);
@@ -54,12 +63,20 @@ impl Parent {
 
     /// What must be on the disk before the delta moves: that the next one is to wait for a person,
     /// and, of what is older than it looks, when it was delivered.
-    fn before_settling(&self, settled: Settled, sums: &Sums, origin: Origin) -> io::Result<()> {
-        let Some(claim) = &self.active else { return Ok(()) };
+    fn before_settling(
+        &self,
+        claim: &Claim,
+        settled: Settled,
+        sums: &Sums,
+        origin: Origin,
+    ) -> io::Result<()> {
         if self.machine.is_to_hold() && self.task == Task::Serve {
             self.spool.hold()?;
         }
-        let is_last = self.open.is_empty() && !matches!(self.task, Task::Cancel(_));
+        if self.claims().count() > 1 {
+            self.spool.keep_version(self.highest_version())?;
+        }
+        let is_last = self.claims().count() == 1 && !matches!(self.task, Task::Cancel(_));
         let retried = claim.kind != Kind::Delta && claim.guarded && origin.claim != 0;
         let run = retried.then(|| run_of(claim, sums, origin)).flatten();
         let ends = self.has_open_run && is_last;
@@ -151,8 +168,7 @@ mod tests {
             key: None,
             seen: since,
             since,
-            bytes: 0,
-            begin: spool::Begin::default(),
+            ..Claim::default()
         };
         let run = |docs, lowest, highest| {
             let sums = Sums { docs, ..Sums::default() };

@@ -5,7 +5,7 @@ use config::{Config, Format, Level};
 use logs::Sink;
 use scoreboard::{Board, SpoolStep};
 use slog::Logger;
-use spool::{Division, Held, Run, Spool, SpoolLock};
+use spool::{Claim, Division, Held, Kind, Run, Spool, SpoolLock};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -130,7 +130,7 @@ impl Parent {
             wanted.into_iter().for_each(|wanted| producer.want(wanted, wall_ms()));
         }
         if let Task::Cancel(name) = &task {
-            open.retain(|claim| claim.name == *name);
+            open = only(name, open)?;
         }
         let runs = spool.runs().map_err(unusable)?;
         let mut has_open_run = runs.iter().any(|run| run.upto == Run::OPEN);
@@ -165,8 +165,7 @@ impl Parent {
             producer,
             settling: Trouble::new(SpoolStep::Settle),
             open: VecDeque::from(open),
-            active: None,
-            active_since: 0,
+            active: VecDeque::new(),
             has_open_run,
             crew: Crew::default(),
             asked: VecDeque::new(),
@@ -179,6 +178,28 @@ impl Parent {
             next_word: now_ms() + crate::TICK,
             next_prune: 0,
         })
+    }
+}
+
+/// The claim of this name, to be given up. Not before one that is older: what that writes from then on
+/// would be taken for newer than what is left of this.
+fn only(name: &OsString, open: Vec<Claim>) -> Result<Vec<Claim>, StartError> {
+    let (is_it, others): (Vec<Claim>, Vec<Claim>) =
+        open.into_iter().partition(|claim| claim.name == *name);
+    let writes = |claim: &&Claim| claim.kind == Kind::Delta || !claim.guarded;
+    let older = |claim: &&Claim| is_it.first().is_some_and(|it| claim.number < it.number);
+    match others.iter().filter(writes).find(older) {
+        None => Ok(is_it),
+        Some(older) => {
+            let (name, older) = (name.to_string_lossy(), older.name.to_string_lossy());
+            Err(wrong(
+                1,
+                format!(
+                    "{name}: an older delta is begun and not settled: cancel {older} before, or start the \
+                     daemon"
+                ),
+            ))
+        }
     }
 }
 

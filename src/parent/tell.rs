@@ -3,11 +3,13 @@
 use orders::Sums;
 use slog::{Logger, error, info, warn};
 use spool::{Kind, Settled};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use crate::machine::{Tell, name};
 
-pub(crate) fn tell(log: &Logger, tell: &Tell) {
+/// `name_of` knows the delta of a claim.
+pub(crate) fn tell(log: &Logger, tell: &Tell, name_of: impl Fn(u64) -> OsString) {
+    let delta = |claim: &u64| name_of(*claim).to_string_lossy().into_owned();
     match tell {
         Tell::Died { post, ended, failures } => {
             warn!(log, "child died, replacing it"; "who" => name(*post), "ended" => %ended,
@@ -37,8 +39,10 @@ pub(crate) fn tell(log: &Logger, tell: &Tell) {
         Tell::Babble { post } => {
             error!(log, "child says what it should not, killing it"; "who" => name(*post));
         }
-        Tell::GivenUp { reason } => error!(log, "delta given up"; "reason" => reason),
-        Tell::Cancelled => warn!(log, "delta cancelled"),
+        Tell::GivenUp { claim, reason } => {
+            error!(log, "delta given up"; "delta" => delta(claim), "reason" => reason);
+        }
+        Tell::Cancelled { claim } => warn!(log, "delta cancelled"; "delta" => delta(claim)),
         Tell::NotForked { post, reason } => {
             error!(log, "no fork, trying again later"; "who" => name(*post), "reason" => reason);
         }

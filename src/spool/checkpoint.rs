@@ -49,6 +49,9 @@ pub struct Checkpoint {
     /// No line behind the mark has been sent, or all of those were answered: whoever wrote it left
     /// in order.
     pub quiet: bool,
+    /// The highest version in any receipt when it was written: none of the lines before the mark was
+    /// given a higher one. 0: there was none.
+    pub version: u64,
 }
 
 const COUNTS: [&str; Counts::LEN] =
@@ -72,7 +75,8 @@ impl Checkpoint {
             .number("line", self.line)
             .number("offset", self.offset)
             .number("rejects", self.rejects)
-            .number("quiet", self.quiet.into());
+            .number("quiet", self.quiet.into())
+            .number("version", self.version);
         for (name, count) in COUNTS.iter().zip(self.counts.to_array()) {
             record = record.number(&format!("count-{name}"), count);
         }
@@ -136,6 +140,7 @@ impl Checkpoint {
             rejects: record.get_number("rejects")?,
             counts: Counts::from_array(counts),
             quiet: record.get_number("quiet") == Some(1),
+            version: record.get_number("version").unwrap_or(0),
         })
     }
 }
@@ -152,7 +157,8 @@ mod tests {
         let path = dir.path().join("c.checkpoint");
         assert_eq!(Checkpoint::load(&path, &OF).unwrap(), None);
         let counts = Counts { lines: 5, docs: 4, bytes_read: 99, ..Counts::default() };
-        let checkpoint = Checkpoint { line: 20, offset: 500, rejects: 60, counts, quiet: true };
+        let checkpoint =
+            Checkpoint { line: 20, offset: 500, rejects: 60, counts, quiet: true, version: 9 };
         checkpoint.save(&path, &OF).unwrap();
         assert_eq!(Checkpoint::load(&path, &OF).unwrap(), Some(checkpoint));
         assert_eq!(Checkpoint::counts_at(&path).unwrap(), Some(counts));

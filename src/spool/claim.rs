@@ -8,12 +8,13 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::left::{Wanted, is_file, is_missing};
 use crate::progress::Progress;
 use crate::record::Record;
-use crate::{Run, Spool, is_delta, names};
+use crate::{Checkpoint, Run, Spool, is_delta, names};
 
 /// What was claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -44,7 +45,7 @@ impl Kind {
 }
 
 /// Something in `active/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claim {
     /// Grows with every claim, over restarts too.
     pub number: u64,
@@ -67,6 +68,23 @@ pub struct Claim {
     pub bytes: u64,
     /// Where it begins in its file.
     pub begin: Begin,
+    /// All its shares are to be read up to here and no further, if a line ends here, so that they end
+    /// at the same place whatever a producer appends: only of what others may run ahead of.
+    pub end: Option<u64>,
+    /// The highest version in any receipt when it was claimed, as far as that was known.
+    pub version: u64,
+    /// Shares of it that are in, since a later claim's same share was begun before the last daemon
+    /// ended.
+    pub passed: Vec<u32>,
+}
+
+impl Claim {
+    /// Whether a document has its line in the same share of both, and neither is anything but a delta
+    /// as it was handed over: a worker may go on from one to the other while others are behind.
+    pub fn is_alike(&self, other: &Claim) -> bool {
+        let plain = |c: &Claim| c.end.is_some() && c.key.is_some();
+        plain(self) && plain(other) && (self.shares, &self.key) == (other.shares, &other.key)
+    }
 }
 
 /// Where a claim begins in its file: at the first line, but for what was appended to a delta that
@@ -163,10 +181,9 @@ impl Spool {
             if claims.iter().all(|c| file(c) != path) {
                 let number = self.next_number(0)?;
                 let Division { shares, key } = division.of(kind);
-                let (guarded, seen, since, bytes) = (kind != Kind::Delta, wall, wall, 0);
-                let begin = Begin::default();
-                let claim =
-                    Claim { number, name, kind, guarded, shares, key, seen, since, bytes, begin };
+                let (guarded, seen, since) = (kind != Kind::Delta, wall, wall);
+                let rest = Claim::default();
+                let claim = Claim { number, name, kind, guarded, shares, key, seen, since, ..rest };
                 self.record(&claim)?;
                 claims.push(Claim { bytes: self.size(&path)?, ..claim });
             }
@@ -176,7 +193,25 @@ impl Spool {
             self.follow(claim)?;
         }
         self.clear_marks()?;
+        self.find_passed(&mut claims)?;
         Ok(claims)
+    }
+
+    /// Which shares a later claim has passed: it has a checkpoint of the same share, and that is not
+    /// written before the earlier one's is in. To read that one once more would bring back the old.
+    fn find_passed(&self, claims: &mut [Claim]) -> io::Result<()> {
+        for n in 1..claims.len() {
+            let (earlier, later) = claims.split_at_mut(n);
+            let later = &later[0];
+            for share in (0..later.shares).filter(|_| later.end.is_some()) {
+                if is_file(&self.checkpoint(later.number, share))? {
+                    let alike = earlier.iter_mut().filter(|claim| claim.is_alike(later));
+                    let open = alike.filter(|claim| !claim.passed.contains(&share));
+                    open.for_each(|claim| claim.passed.push(share));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The claim of this number, if what it claims is in `active/`.
@@ -203,6 +238,9 @@ impl Spool {
                     line: record.get_number("line").unwrap_or(0),
                     offset: record.get_number("offset").unwrap_or(0),
                 },
+                end: record.get_number("end"),
+                version: record.get_number("version").unwrap_or(0),
+                passed: Vec::new(),
             })
         };
         let Some(claim) = claim() else { return Ok(None) };
@@ -250,9 +288,38 @@ impl Spool {
         Ok((number("number"), number("version")))
     }
 
-    /// The highest version in any receipt of an earlier daemon, as far as that is known.
+    fn last_version_file(&self) -> PathBuf {
+        self.active().join(".last-version")
+    }
+
+    /// Keeps the highest version in any receipt so far, when a delta is settled and its checkpoints, which
+    /// knew it, go, while later ones are open. Not synced, as these are not.
+    pub fn keep_version(&self, version: u64) -> io::Result<()> {
+        Record::new("last-version")
+            .number("version", version)
+            .save(&self.last_version_file(), false)
+    }
+
+    /// The highest version in any receipt of an earlier daemon, as far as that is known: when the last
+    /// delta was claimed, by the checkpoints of those that are open, or when the last one was settled. (A
+    /// delta that is claimed ahead is so before the one before it has its last receipts; and what is
+    /// rejected of it is newer than these.)
     pub fn last_version(&self) -> io::Result<u64> {
-        Ok(self.last_number()?.1)
+        let mut last = self.last_number()?.1;
+        match Record::load(&self.last_version_file(), "last-version") {
+            Ok(kept) => last = last.max(kept.and_then(|r| r.get_number("version")).unwrap_or(0)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        for entry in std::fs::read_dir(self.active())? {
+            let name = entry?.file_name();
+            if name.as_bytes().starts_with(b".share-") && name.as_bytes().ends_with(b".checkpoint")
+            {
+                let found = Checkpoint::found(&self.active().join(&name))?;
+                last = found.map_or(last, |(_, (mark, _))| last.max(mark.version));
+            }
+        }
+        Ok(last)
     }
 
     fn record(&self, claim: &Claim) -> io::Result<()> {
@@ -261,12 +328,17 @@ impl Spool {
             Some(key) => record.name("key", key.as_ref()),
             None => record,
         };
+        let record = match claim.end {
+            Some(end) => record.number("end", end),
+            None => record,
+        };
         record
             .number("shares", claim.shares.into())
             .number("seen", claim.seen)
             .number("since", claim.since)
             .number("kind", claim.kind.number())
             .number("guarded", claim.guarded.into())
+            .number("version", claim.version)
             .number("line", claim.begin.line)
             .number("offset", claim.begin.offset)
             .name("name", &claim.name)
@@ -285,15 +357,18 @@ impl Spool {
     ) -> io::Result<Claim> {
         let Division { shares, key } = division.into();
         let from = self.incoming().join(name);
-        std::fs::symlink_metadata(&from)?;
+        let found = std::fs::symlink_metadata(&from)?;
         let number = self.next_number(version)?;
         let (kind, guarded, since) = (Kind::Delta, false, sys::clock::wall_ms());
+        // What is appended to a file that has another name is never claimed later: all of it must be
+        // read now.
+        let is_ours_alone = found.is_file() && found.nlink() == 1;
+        let end = (key.is_some() && is_ours_alone).then_some(found.len());
         loop {
             let n = names::first_free(|n| self.is_free(&names::numbered(name, n)))?;
             let (name, key) = (names::numbered(name, n), key.clone());
-            let (bytes, begin) = (0, Begin::default());
-            let claim =
-                Claim { number, name, kind, guarded, shares, key, seen, since, bytes, begin };
+            let rest = Claim { end, version, ..Claim::default() };
+            let claim = Claim { number, name, kind, guarded, shares, key, seen, since, ..rest };
             self.record(&claim)?;
             match self.take(&claim, &from) {
                 Ok(bytes) => {
@@ -325,8 +400,8 @@ impl Spool {
         let number = self.next_number(version)?;
         let (name, kind, guarded, since) =
             (name.to_owned(), Kind::Delta, false, sys::clock::wall_ms());
-        let claim =
-            Claim { number, name, kind, guarded, shares, key, seen, since, bytes: 0, begin };
+        let rest = Claim { begin, version, ..Claim::default() };
+        let claim = Claim { number, name, kind, guarded, shares, key, seen, since, ..rest };
         match self.record(&claim).and_then(|()| self.take(&claim, &from)) {
             Ok(bytes) => {
                 let _ = sys::files::sync_folder(&self.done());
@@ -362,8 +437,8 @@ impl Spool {
         };
         let number = self.next_number(version)?;
         let (guarded, since) = (!force, sys::clock::wall_ms());
-        let (bytes, begin) = (0, Begin::default());
-        let claim = Claim { number, name, kind, guarded, shares, key, seen, since, bytes, begin };
+        let rest = Claim::default();
+        let claim = Claim { number, name, kind, guarded, shares, key, seen, since, ..rest };
         let taken = self.record(&claim).and_then(|()| {
             if kind == Kind::Rest {
                 rename(&self.kept_progress(&claim.name), &self.progress(number))?;
@@ -442,7 +517,6 @@ impl Spool {
         as_of: u64,
         under_way: bool,
     ) -> io::Result<OsString> {
-        use std::os::unix::fs::MetadataExt;
         let from = self.incoming().join(name);
         let found = std::fs::symlink_metadata(&from)?;
         if !found.is_file() || !is_delta(name) {
@@ -588,6 +662,45 @@ fn number_in(name: &OsStr, before: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Identity;
+
+    #[test]
+    fn what_was_ahead_when_the_daemon_died_has_passed_what_is_before_it() {
+        let (_dir, spool) = spool();
+        let by_id = |shares| Division { shares, key: Some("id".into()) };
+        let mut claims = Vec::new();
+        for (name, shares) in [("a.jsonl", 2), ("b.jsonl", 2), ("c.jsonl", 3)] {
+            hand_over(&spool, name, "{}\n");
+            claims.push(spool.claim(name.as_ref(), by_id(shares), 0, 7).unwrap());
+        }
+        let ends: Vec<_> = claims.iter().map(|claim| (claim.end, claim.version)).collect();
+        assert_eq!(ends, [(Some(3), 7); 3]);
+        assert!(claims[0].is_alike(&claims[1]) && !claims[1].is_alike(&claims[2]));
+        for (claim, share) in [(&claims[0], 1), (&claims[1], 1), (&claims[2], 0)] {
+            let of = Identity { claim: claim.number, share, of: claim.shares, inode: 1, size: 3 };
+            let mark = Checkpoint { version: 90 + u64::from(share), ..Checkpoint::default() };
+            mark.save(&spool.checkpoint(claim.number, share), &of).unwrap();
+        }
+        let found = spool.resume(1, 0).unwrap();
+        let passed: Vec<_> = found.iter().map(|claim| claim.passed.clone()).collect();
+        assert_eq!(passed, [vec![1], vec![], vec![]]);
+        assert!(found.iter().zip(&claims).all(|(a, b)| (a.end, &a.key) == (b.end, &b.key)));
+        // By these it is known, too, what Solr had come to.
+        assert_eq!(spool.last_version().unwrap(), 91);
+        spool.keep_version(92).unwrap();
+        assert_eq!(spool.last_version().unwrap(), 92);
+    }
+
+    #[test]
+    fn none_runs_ahead_of_a_delta_that_has_another_name() {
+        let (dir, spool) = spool();
+        hand_over(&spool, "a.jsonl", "{}\n");
+        std::fs::hard_link(spool.incoming().join("a.jsonl"), dir.path().join("outbox")).unwrap();
+        let division = Division { shares: 2, key: Some("id".into()) };
+        assert_eq!(spool.claim("a.jsonl".as_ref(), division, 0, 0).unwrap().end, None);
+        hand_over(&spool, "b.jsonl", "{}\n");
+        assert_eq!(spool.claim("b.jsonl".as_ref(), 2, 0, 0).unwrap().end, None, "not by id");
+    }
 
     fn spool() -> (tempfile::TempDir, Spool) {
         let dir = tempfile::tempdir().unwrap();
@@ -603,8 +716,7 @@ mod tests {
     /// A claim that was only recorded.
     fn claim(number: u64, name: &str) -> Claim {
         let (kind, guarded, name, key) = (Kind::Delta, false, name.into(), None);
-        let (seen, since, bytes, begin) = Default::default();
-        Claim { number, name, kind, guarded, shares: 2, key, seen, since, bytes, begin }
+        Claim { number, name, kind, guarded, shares: 2, key, ..Claim::default() }
     }
 
     fn names(folder: PathBuf) -> Vec<String> {

@@ -31,16 +31,23 @@ pub struct End {
 }
 
 impl Spool {
-    /// Where an active delta ended when all of it was read, as its first share's checkpoint says;
-    /// `None`: it does not.
+    /// Where an active delta ended when all of it was read, as its shares' checkpoints say: all at the
+    /// same place, or the first of these; `None`: they do not.
     pub fn end_of(&self, claim: &Claim) -> Option<End> {
         if claim.kind == Kind::Rejects {
             return None;
         }
-        let found = Checkpoint::found(&self.checkpoint(claim.number, 0));
-        let (of, (mark, _)) = found.ok().flatten()?;
-        let next = Begin { line: mark.line, offset: mark.offset };
-        (of.size == mark.offset).then_some(End { inode: of.inode, next })
+        let end = |share| {
+            let found = Checkpoint::found(&self.checkpoint(claim.number, share));
+            let (of, (mark, _)) = found.ok().flatten()?;
+            let next = Begin { line: mark.line, offset: mark.offset };
+            (of.size == mark.offset).then_some(End { inode: of.inode, next })
+        };
+        let first = end(0)?;
+        (1..claim.shares).filter_map(end).fold(Some(first), |first, other| {
+            let first = first.filter(|first| first.inode == other.inode)?;
+            Some(if other.next.offset < first.next.offset { other } else { first })
+        })
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Standing {
     /// the index of each, the version that its document had before, and that document's id; of one whose
     /// id is not known it is empty.
     pub sent: Vec<(u64, i64, String)>,
+    /// How old its rest is, where that is known better than of the whole delta: of a share that was
+    /// read to its end, after which a later delta may have begun the same share; 0: it is not.
+    pub as_of: u64,
 }
 
 impl Progress {
@@ -57,6 +60,12 @@ impl Progress {
     pub fn standing(&self, share: u32, of: u32, delta: &Metadata) -> Option<&Standing> {
         let fits = self.is_of(delta) && self.shares.len() == of as usize;
         self.shares.get(share as usize).filter(|_| fits)
+    }
+
+    /// How old a share's rest is.
+    pub fn as_of(&self, share: u32) -> u64 {
+        let known = self.shares.get(share as usize).map(|share| share.as_of);
+        known.filter(|as_of| *as_of > 0).unwrap_or(self.as_of)
     }
 
     /// Puts it in the place of `path`, and it is on the disk when this returns.
@@ -75,6 +84,7 @@ impl Progress {
                 .number(&format!("line-{n}"), share.line)
                 .number(&format!("offset-{n}"), share.offset)
                 .number(&format!("bytes-{n}"), share.bytes)
+                .number(&format!("as-of-{n}"), share.as_of)
                 .name(&format!("beyond-{n}"), share.beyond.to_text().as_ref())
                 .name(&format!("sent-{n}"), to_text(&share.sent).as_ref());
         }
@@ -98,6 +108,7 @@ impl Progress {
                 bytes: record.get_number(&format!("bytes-{n}"))?,
                 beyond: Beyond::of_text(record.get_name(&format!("beyond-{n}"))?.to_str()?)?,
                 sent: of_text(record.get_name(&format!("sent-{n}"))?.to_str()?)?,
+                as_of: record.get_number(&format!("as-of-{n}")).unwrap_or(0),
             })
         };
         Some(Progress {
@@ -147,7 +158,7 @@ mod tests {
         let id = |id: &str| id.to_owned();
         let sent =
             vec![(6, -1, id("a,b:c %2c")), (8, 1_882_628_252_310_175_744, id("é")), (9, 1, id(""))];
-        let standing = Standing { line: 5, offset: 50, bytes: 60, beyond, sent };
+        let standing = Standing { line: 5, offset: 50, bytes: 60, beyond, sent, as_of: 88 };
         let progress = Progress {
             inode: found.ino(),
             size: 5,
@@ -161,6 +172,7 @@ mod tests {
         assert_eq!(back, progress);
         assert_eq!(back.standing(1, 2, &found), Some(&standing));
         assert_eq!(back.standing(1, 3, &found), None, "divided otherwise");
+        assert_eq!([0, 1, 2].map(|share| back.as_of(share)), [99, 88, 99]);
         std::fs::write(&delta, "123456").unwrap();
         let grown = std::fs::metadata(&delta).unwrap();
         assert_eq!(back.standing(1, 2, &grown), Some(&standing), "what was done is done");

@@ -178,8 +178,9 @@ impl Desk {
                 Turn::Again => {}
                 Turn::Wait(time) => return Next::After(time),
                 Turn::Done => {
-                    let (claim, share) = (share.order().claim, share.order().share);
-                    self.end_with(Report::ShareDone { claim, share });
+                    let (bounded, order) = (share.is_bounded(), share.order());
+                    let (claim, share) = (order.claim, order.share);
+                    self.end_with(Report::ShareDone { claim, share, bounded });
                 }
                 Turn::Failed(reason) => {
                     warn!(self.shop.log, "share failed"; "reason" => &reason);

@@ -108,7 +108,7 @@ impl Worker {
     }
 
     fn done(&self, share: u32) {
-        assert_eq!(self.report(), Report::ShareDone { claim: 7, share });
+        assert_eq!(self.report(), Report::ShareDone { claim: 7, share, bounded: false });
     }
 
     /// The parent closes the pipe.
@@ -120,14 +120,26 @@ impl Worker {
 
 /// All of this delta.
 fn blank(name: &str) -> orders::Share {
-    let (key, poison, kind, guarded, begin) = Default::default();
+    let (key, poison, kind, guarded, begin, end, version) = Default::default();
     let name = name.into();
-    orders::Share { claim: 7, share: 0, of: 1, key, poison, kind, guarded, begin, name }
+    orders::Share {
+        claim: 7,
+        share: 0,
+        of: 1,
+        key,
+        poison,
+        kind,
+        guarded,
+        begin,
+        end,
+        version,
+        name,
+    }
 }
 
 fn blank_finish(name: &str) -> orders::Finish {
-    let (key, kind, guarded, begin, failed) = Default::default();
-    orders::Finish { claim: 7, of: 1, key, kind, guarded, begin, name: name.into(), failed }
+    let (key, kind, guarded, begin, failed, passed) = Default::default();
+    orders::Finish { claim: 7, of: 1, key, kind, guarded, begin, name: name.into(), failed, passed }
 }
 
 fn lines(n: usize, line: impl Fn(usize) -> String) -> String {
@@ -602,7 +614,7 @@ fn a_delta_that_is_given_up_ends_at_once_though_solr_is_away() {
     office.delta("y.jsonl", lines(10, |i| format!(r#"{{"id":"d{i}"}}"#)));
     let share = orders::Share { claim: 8, ..blank("y.jsonl") };
     worker.order(Order::Deal(share));
-    assert_eq!(worker.report(), Report::ShareDone { claim: 8, share: 0 });
+    assert_eq!(worker.report(), Report::ShareDone { claim: 8, share: 0, bounded: false });
     assert_eq!(solr.ids().len(), 10);
     assert_eq!(worker.dismiss(), 0);
 }

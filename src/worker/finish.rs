@@ -7,6 +7,9 @@
 //! where. If there is more by now, the delta is not settled: once it stands still, all its shares are
 //! read anew. If it is another file, or one that was cut short while it was read, it is given up.
 //!
+//! Of one that a later delta has passed nothing is read anew: what was appended is claimed by itself when
+//! it is in `done/`.
+//!
 //! All of it may be done again: a worker that dies or leaves in the middle reports nothing, and the
 //! parent has another one begin anew.
 
@@ -95,6 +98,8 @@ enum Verdict {
     Spoiled(String),
 }
 
+/// How new a document is that no line may go over: any is.
+const NOTHING: u64 = 1;
 /// So often a delta that goes on growing is told, in milliseconds.
 const TELL_AGAIN: u64 = 30_000;
 /// For so many times `settle` it may hold back those behind it.
@@ -352,7 +357,11 @@ impl Finish {
         let (least, most) = (ends.iter().min(), ends.iter().max());
         Ok(match (least.copied().unwrap_or(size), most.copied().unwrap_or(size)) {
             (least, most) if least == size && most == size => Verdict::AsRead,
-            (least, most) if most <= size || least == 0 => Verdict::Longer(size),
+            // What is behind that is claimed later, and so it wins.
+            (least, most) if most <= size || least == 0 => match self.order.passed.is_empty() {
+                true => Verdict::Longer(size),
+                false => Verdict::AsRead,
+            },
             (least, most) if least == most => Verdict::CutAfterwards(size),
             (_, most) => return spoiled(&format!("cut short, from {most} bytes to {size},")),
         })
@@ -481,13 +490,20 @@ impl Finish {
     }
 
     /// How far a share was, and what of the rest may have been sent.
+    ///
+    /// The whole of what is left is as old as the moment in which it is given up: no line of a later
+    /// delta is in Solr then of which an earlier one is not, for a share of a later delta is not begun
+    /// before this one's is in. Where it is in, there is no rest, but for what is appended after this: that
+    /// is as old as its last line, for the later delta may have been there since.
     fn standing(
         &self,
         share: u32,
         (checkpoint, beyond): (Checkpoint, Beyond),
         shop: &Shop,
     ) -> io::Result<Standing> {
-        let Checkpoint { line, offset, counts, .. } = checkpoint;
+        let Checkpoint { line, offset, counts, version, .. } = checkpoint;
+        let is_passed = self.order.passed.contains(&share.into());
+        let as_of = if is_passed { version.max(NOTHING) } else { 0 };
         let mut sent = match self.order.failed {
             true => {
                 let alive = || shop.cell.set_heartbeat(sys::clock::now_ms());
@@ -497,7 +513,7 @@ impl Finish {
         };
         let partition = Partition::new(share, self.order.of, self.order.key.as_deref());
         sent.retain(|(line, ..)| !beyond.contains(partition.number(*line)));
-        Ok(Standing { line, offset, bytes: counts.bytes_read, beyond, sent })
+        Ok(Standing { line, offset, bytes: counts.bytes_read, beyond, sent, as_of })
     }
 
     /// A share's checkpoint, if it speaks of this file. That may be longer by now.
@@ -555,10 +571,13 @@ impl Finish {
                     let mark = Checkpoint { line, offset, ..Checkpoint::default() };
                     let read = self.standing(share, (mark, stood.beyond.clone()), shop)?;
                     let sent = if read.sent.is_empty() { stood.sent } else { read.sent };
-                    Standing { sent, ..stood }
+                    Standing { sent, as_of: read.as_of, ..stood }
                 }
             };
-            self.standings.push(standing);
+            // What goes on is as old as it was.
+            let goes_on = before.as_ref().filter(|_| self.order.guarded);
+            let was = goes_on.and_then(|p| p.shares.get(share as usize)).map_or(0, |s| s.as_of);
+            self.standings.push(Standing { as_of: standing.as_of.max(was), ..standing });
             match File::open(shop.spool.rejects(self.order.claim, share)) {
                 Ok(file) if counted > 0 => files.push((file, counted)),
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -16,8 +16,9 @@ fn shop(dir: &std::path::Path, config: config::Config) -> Shop {
 }
 
 fn order(of: u32, failed: bool) -> orders::Finish {
-    let (key, kind, guarded, begin) = Default::default();
-    orders::Finish { claim: 7, of, key, kind, guarded, begin, name: "x.jsonl".into(), failed }
+    let (key, kind, guarded, begin, passed) = Default::default();
+    let name = "x.jsonl".into();
+    orders::Finish { claim: 7, of, key, kind, guarded, begin, name, failed, passed }
 }
 
 fn run(finish: &mut Finish, shop: &Shop, posts: &mut Posts) -> FinishTurn {
@@ -139,7 +140,7 @@ fn all_in(shop: &Shop) -> orders::Finish {
     std::fs::write(shop.spool.rejects(7, 0), record).unwrap();
     let counts = Counts { lines: 2, docs: 1, rejected: 1, bytes_read: 6, ..Counts::default() };
     let rejects = record.len() as u64;
-    let mark = Checkpoint { line: 2, offset: 6, rejects, counts, quiet: false };
+    let mark = Checkpoint { line: 2, offset: 6, rejects, counts, ..Checkpoint::default() };
     mark.save(&shop.spool.checkpoint(7, 0), &Identity::of(7, 0, 1, &found)).unwrap();
     order(1, false)
 }
@@ -175,6 +176,40 @@ fn a_delta_with_more_in_it_than_was_read_is_read_again_when_it_stands_still() {
     assert_eq!(Checkpoint::load(&path, &identity).unwrap(), None, "it begins anew");
     assert_eq!(counts_at(&path).unwrap().unwrap().lines, 2, "but counts once");
     assert_eq!(std::fs::read_dir(shop.spool.rejected()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_delta_that_a_later_one_has_passed_is_settled_as_what_was_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let shop = shop(dir.path(), config(&["http://localhost:1/solr"]));
+    let (board, log) = (shop.board.turns(1, 0), &shop.log);
+    let mut posts = Posts::start(&shop.config, &Default::default(), board, None, log).unwrap();
+    let order = orders::Finish { passed: vec![0], ..all_in(&shop) };
+    let path = shop.spool.active().join("x.jsonl");
+    std::fs::write(&path, "{}\n{}\n{}\n").unwrap();
+    let end = run(&mut Finish::new(order, &shop), &shop, &mut posts);
+    assert!(matches!(end, FinishTurn::Done { sums, .. } if sums.lines == 2), "{end:?}");
+}
+
+#[test]
+fn the_rest_of_a_share_that_was_passed_is_as_old_as_its_end_and_of_another_as_the_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let shop = shop(dir.path(), config(&["http://localhost:1/solr"]));
+    let (board, log) = (shop.board.turns(1, 0), &shop.log);
+    let mut posts = Posts::start(&shop.config, &Default::default(), board, None, log).unwrap();
+    let order = orders::Finish { of: 3, failed: true, passed: vec![0, 2], ..all_in(&shop) };
+    let path = shop.spool.checkpoint(7, 0);
+    let of = Identity { of: 3, ..Checkpoint::found(&path).unwrap().unwrap().0 };
+    let mark = Checkpoint { line: 2, offset: 6, version: 55, ..Checkpoint::default() };
+    mark.save(&path, &of).unwrap();
+    let begun = Checkpoint { version: 44, ..Checkpoint::default() };
+    begun.save(&shop.spool.checkpoint(7, 1), &Identity { share: 1, ..of }).unwrap();
+    // The third one's checkpoint is gone: nobody knows what is newer than its lines.
+    run(&mut Finish::new(order, &shop), &shop, &mut posts);
+    let progress = Progress::load(&shop.spool.progress(7)).unwrap().unwrap();
+    let as_of = [0, 1, 2].map(|share| progress.as_of(share));
+    assert_eq!((as_of[0], as_of[2]), (55, NOTHING));
+    assert!(as_of[1] == progress.as_of && as_of[1] > 55, "{progress:?}");
 }
 
 #[test]

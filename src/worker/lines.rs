@@ -28,6 +28,8 @@ pub(crate) struct Lines {
     /// What of the buffer is read and not yet passed.
     from: usize,
     to: usize,
+    /// So much of the delta may still be read.
+    left: u64,
     /// How much of that is known to hold no newline.
     looked: usize,
     /// The line that begins, or goes on, at `from`: its index, its place in the delta, and how
@@ -105,6 +107,7 @@ impl Lines {
             buffer: vec![0; CHUNK],
             from: 0,
             to: 0,
+            left: u64::MAX,
             looked: 0,
             index: index.saturating_sub(within.into()),
             start: offset,
@@ -113,6 +116,11 @@ impl Lines {
             within,
             bom: 0,
         })
+    }
+
+    /// The same, up to this place, where a line ends: what is appended is not read.
+    pub(crate) fn up_to(self, end: u64) -> Lines {
+        Lines { left: end.saturating_sub(self.start), ..self }
     }
 
     /// The index of the line of which only the rest comes now, since it was read before it grew: that
@@ -179,12 +187,15 @@ impl Lines {
     /// Reads more, behind what must be kept.
     fn fill(&mut self) -> io::Result<Found> {
         self.make_room();
-        let read = match self.file.read(&mut self.buffer[self.to..]) {
+        let room =
+            usize::try_from(self.left).unwrap_or(usize::MAX).min(self.buffer.len() - self.to);
+        let read = match self.file.read(&mut self.buffer[self.to..self.to + room]) {
             Ok(read) => read,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Found::More),
             Err(e) => return Err(e),
         };
         self.to += read;
+        self.left -= read as u64;
         if self.start == 0 && self.dropped == 0 {
             self.look_at_the_beginning()?;
         }
@@ -278,6 +289,12 @@ pub(crate) enum Behind {
     End,
     /// More of a line that was taken for the last, and for whole.
     Within,
+}
+
+/// Whether all that a delta has up to this place is whole lines.
+pub(crate) fn ends_a_line(delta: &File, end: u64) -> io::Result<bool> {
+    let mut last = [0];
+    Ok(end == 0 || delta.read_at(&mut last, end - 1)? == 1 && last == *b"\n")
 }
 
 /// What stands behind this offset, which is where a line begins or where the delta once ended.

@@ -61,6 +61,30 @@ fn every_line_belongs_to_exactly_one_share() {
 }
 
 #[test]
+fn what_is_appended_behind_the_end_that_was_said_is_not_read() {
+    let text = mixed();
+    let mut file = delta(&text);
+    let end = text.len() as u64;
+    let all = read(&file, 0, 1, 1 << 24, (0, 0)).len();
+    assert!(ends_a_line(&file, end).unwrap() && ends_a_line(&file, 0).unwrap());
+    assert!(!ends_a_line(&file, end - 1).unwrap() && !ends_a_line(&file, end + 1).unwrap());
+    file.write_all(b"more\nand ").unwrap();
+    let whole = Lines::new(file.try_clone().unwrap(), (0, 1), 1 << 24, 0, 0).unwrap();
+    let mut lines = whole.up_to(end);
+    let place = loop {
+        if let Found::End(place) = lines.next().unwrap() {
+            break place;
+        }
+    };
+    assert_eq!((place.index as usize, place.offset), (all, end));
+    assert_eq!(lines.has_grown(end).unwrap(), Grown::Yes);
+    assert_eq!(read(&file, 0, 1, 1 << 24, (0, 0)).len(), all + 2);
+    // Taken up again at the end, too.
+    let mut none = Lines::new(file, (0, 1), 1 << 24, 3000, end).unwrap().up_to(end);
+    assert!(matches!(none.next().unwrap(), Found::End(place) if place.offset == end));
+}
+
+#[test]
 fn reading_goes_on_from_any_mark() {
     let text = mixed();
     let file = delta(&text);

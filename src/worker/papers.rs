@@ -74,7 +74,7 @@ impl Papers {
         intents: &Arc<Intents>,
         shop: &Shop,
     ) -> io::Result<Papers> {
-        let age = progress.map(|p| Age { as_of: p.as_of, claim: p.claim });
+        let age = progress.map(|p| Age { as_of: p.as_of(order.share), claim: p.claim });
         let is_guarded = order.guarded && order.kind != Kind::Delta;
         Ok(Papers {
             delta: order.name.to_string_lossy().into_owned(),

@@ -22,9 +22,21 @@ fn desk() -> Desk {
 }
 
 fn order(kind: Kind, guarded: bool) -> orders::Share {
-    let (key, poison, begin) = Default::default();
+    let (key, poison, begin, end, version) = Default::default();
     let name = "x.jsonl".into();
-    orders::Share { claim: 9, share: 0, of: 1, key, poison, kind, guarded, begin, name }
+    orders::Share {
+        claim: 9,
+        share: 0,
+        of: 1,
+        key,
+        poison,
+        kind,
+        guarded,
+        begin,
+        end,
+        version,
+        name,
+    }
 }
 
 fn no_intents() -> Arc<Intents> {

@@ -21,7 +21,7 @@ use crate::doubts::{Audit, Doubt, Doubts};
 use crate::hold::{Hold, is_the_deltas};
 use crate::intents::Intents;
 use crate::limit;
-use crate::lines::{Behind, Found, Grown, Lines, Place, behind};
+use crate::lines::{Behind, Found, Grown, Lines, Place, behind, ends_a_line};
 use crate::papers::{self, Papers};
 use crate::partition::Partition;
 use crate::posts::Posts;
@@ -115,6 +115,8 @@ pub(crate) struct Share {
     /// Where a document may have one line only.
     ids: Option<Ids>,
     reading: Reading,
+    /// It is read up to where its order says.
+    is_bounded: bool,
     /// When it was first seen that there is more behind the end.
     growing: Option<u64>,
     /// Where the mark is and what lies before it.
@@ -148,6 +150,13 @@ impl Share {
         }
         let file = shop.spool.open_claimed(order.kind, &order.name).map_err(at_fault)?;
         let found = file.metadata().map_err(Unopened::Machine)?;
+        // Where its end is to be can be judged alike by all shares: what is there does not change.
+        let end = order.end.filter(|end| *end <= found.len());
+        let is_bounded = match end {
+            Some(end) => ends_a_line(&file, end).map_err(at_fault)?,
+            None => false,
+        };
+        let end = end.filter(|_| is_bounded);
         let progress = papers::progress(&order, &shop.spool).map_err(|e| match e {
             Some(e) => Unopened::Machine(e),
             None => Unopened::Fault(spool::unknown_progress(&order.name)),
@@ -160,7 +169,9 @@ impl Share {
             )));
         }
         let begin = Checkpoint { line, offset, ..Checkpoint::default() };
+        // By that its checkpoint is believed though the delta has grown since.
         let identity = Identity::of(order.claim, order.share, order.of, &found);
+        let identity = Identity { size: end.unwrap_or(identity.size), ..identity };
         let checkpoint_path = shop.spool.checkpoint(order.claim, order.share);
         let before = progress.as_ref().and_then(|p| p.standing(order.share, order.of, &found));
         let (mut mark, beyond, ever_saved, rejects) = take_up(
@@ -192,6 +203,7 @@ impl Share {
         };
         let lines = Lines::new(file, partition.by_number(), longest, mark.line, mark.offset)
             .map_err(at_fault)?;
+        let lines = if let Some(end) = end { lines.up_to(end) } else { lines };
         if let Some(index) = lines.is_within() {
             warn!(shop.log, "a line has grown since it was read, and its rest is passed over: hand that line \
                 over anew"; "delta" => papers.delta(), "line" => index + 1);
@@ -209,6 +221,7 @@ impl Share {
         let ahead = known.lines.saturating_sub(mark.counts.lines) + 2 * window::MOST as u64;
         let replayed = if quiet { 0 } else { ahead };
         mark.quiet = false;
+        mark.version = highest_version(shop);
         if quiet {
             // From now on it is seen that somebody had it. (If not, the disk is full, and nothing is
             // kept at all before it works.)
@@ -248,6 +261,7 @@ impl Share {
             rejects,
             ids: is_divided_by_line.then(|| Ids::new(shop.spool.ids(order.claim, order.share))),
             reading: Reading::On,
+            is_bounded,
             growing: None,
             mark,
             beyond,
@@ -262,6 +276,11 @@ impl Share {
 
     pub(crate) fn order(&self) -> &orders::Share {
         &self.order
+    }
+
+    /// Whether it ends where its order says, as do all other shares of its delta.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.is_bounded
     }
 
     /// What holds it up.
@@ -381,7 +400,13 @@ impl Share {
                         shop.config.spool.max_line
                     );
                     let original = Original::Length(length);
-                    let reject = self.papers.reject(place, Stage::Parse, &reason, None);
+                    // Nobody can say whose document it is, so it may be in another share than ours, where
+                    // a later delta may be ahead: it is as old as its delta, and goes over nothing that
+                    // may be newer.
+                    let orders::Share { kind, key, version, .. } = &self.order;
+                    let is_divided_by_it = *kind == What::Delta && key.is_some();
+                    let age = is_divided_by_it.then_some((*version).max(1));
+                    let reject = self.papers.reject(place, Stage::Parse, &reason, age);
                     let record = Reject { original, ..reject }.record();
                     self.window.push(place, Some(Done::Rejected(record)));
                 }
@@ -558,18 +583,21 @@ impl Share {
         if let Some((line, offset)) = passed.mark {
             let counts = self.mark.counts.plus(passed.counts);
             let rejects = self.rejects.length();
-            self.mark = Checkpoint { line, offset, counts, rejects, quiet: false };
+            self.mark = Checkpoint { line, offset, counts, rejects, quiet: false, version: 0 };
             shop.cell.publish(&shop.cell.tally().reach(offset, counts));
             self.papers.passed(line);
             // What was rejected before and is again is no avalanche.
             if passed.counts.rejected > 0 && self.order.kind != What::Rejects {
-                if let Some(reason) = limit::exceeded(&shop.config, &shop.board, self.order.claim) {
+                if let Some(reason) = limit::exceeded(shop, &self.order) {
                     self.give_up(reason, posts);
                 }
             }
         }
         if let (Reading::Ended(end), true) = (&self.reading, self.window.is_empty()) {
             // Behind the last line of this share there may be lines of others.
+            if end.offset != self.mark.offset {
+                shop.cell.publish(&shop.cell.tally().reach(end.offset, self.mark.counts));
+            }
             self.mark = Checkpoint { line: end.index, offset: end.offset, ..self.mark };
         }
     }
@@ -666,6 +694,8 @@ impl Share {
         let patience = PATIENCE * shop.config.spool.settle.as_millis() as u64;
         match self.lines.has_grown(self.identity.size) {
             Ok(Grown::No) => return Turn::Done,
+            // That is for whoever finishes it: the other shares must end at the same place.
+            Ok(Grown::Yes | Grown::Torn) if self.is_bounded => return Turn::Done,
             // It would go on for ever: whoever finishes it waits until it stands still.
             Ok(Grown::Yes) if now >= *self.growing.get_or_insert(now) + patience => {
                 return Turn::Done;
@@ -730,6 +760,7 @@ impl Share {
         self.doubts.write()?;
         self.intents.keep_given()?;
         self.beyond.cut(self.partition.number(self.mark.line));
+        self.mark.version = highest_version(shop);
         self.mark.save_with(&self.checkpoint_path, &self.identity, &self.beyond)?;
         self.intents.pass(self.mark.line)?;
         (self.saved, self.saved_at, self.ever_saved) = (self.mark, now, true);
@@ -777,6 +808,11 @@ impl Share {
             [self.read_hold.left(now), self.write_hold.left(now), due.map(Duration::from_millis)];
         events.into_iter().flatten().fold(second, Duration::min)
     }
+}
+
+/// The highest version in any receipt, of an earlier daemon's too.
+fn highest_version(shop: &Shop) -> u64 {
+    shop.board.highest_version().max(shop.board.parent().version())
 }
 
 /// The checkpoint and the reject file it speaks of. From `before`, or from the beginning, where one

@@ -48,6 +48,16 @@ pub(super) enum Lie {
     SettlesTwice,
     /// A delta that has grown is settled as it was.
     ReadsNothingAgain,
+    /// A share of a later delta is dealt while the same one of an earlier delta is not in.
+    RunsTooFar,
+    /// One is dealt beyond a delta that is given up.
+    RunsBeyondWhatFailed,
+    /// One is dealt of a delta that is divided otherwise.
+    SeesNoBarrier,
+    /// One is dealt while whoever finishes the earlier delta may say that it has grown.
+    TellsNobody,
+    /// A later delta is settled first.
+    SettlesTheLaterFirst,
     /// One death of a line counts as two.
     CountsADeathTwice,
     /// A line that two have died of is read again.
@@ -81,16 +91,16 @@ impl Lie {
                     Action::Close { child } => Some(*child),
                     _ => None,
                 };
-                let delta = machine.delta.iter_mut();
-                delta.for_each(|d| actions.iter().filter_map(leaver).for_each(|c| d.gone(c)));
+                let deltas = machine.deltas.iter_mut();
+                deltas.for_each(|d| actions.iter().filter_map(leaver).for_each(|c| d.gone(c)));
             }
             Lie::DealsTwice => {
                 let dealt = |action: &Action| match action {
                     Action::Send { child, order: Order::Deal(_) } => Some(*child),
                     _ => None,
                 };
-                let delta = machine.delta.iter_mut();
-                delta.for_each(|d| actions.iter().filter_map(dealt).for_each(|c| d.gone(c)));
+                let deltas = machine.deltas.iter_mut();
+                deltas.for_each(|d| actions.iter().filter_map(dealt).for_each(|c| d.gone(c)));
             }
             Lie::ForgetsToKill => actions.retain(|action| killed(action).is_none()),
             Lie::LeavingForEver | Lie::StartingForEver | Lie::StopsLate => self.put_off(machine),
@@ -144,7 +154,7 @@ impl Lie {
             }
             Lie::SettlesTooSoon => {
                 if let (Event::Report { report: Report::ShareDone { .. }, .. }, Some(delta)) =
-                    (&event, &mut machine.delta)
+                    (&event, machine.deltas.front_mut())
                 {
                     delta.set_finish(Finish::Settle(now));
                     machine.settle(now, &mut actions);
@@ -156,14 +166,31 @@ impl Lie {
             }
             Lie::ReadsNothingAgain => {
                 if let (Event::Report { report: Report::Grown { .. }, .. }, Some(delta)) =
-                    (&event, &mut machine.delta)
+                    (&event, machine.deltas.front_mut())
                 {
                     delta.set_finish(Finish::Settle(now));
                     machine.settle(now, &mut actions);
                 }
             }
+            Lie::RunsTooFar | Lie::RunsBeyondWhatFailed => {
+                self.run_ahead(machine, now, &mut actions)
+            }
+            Lie::SeesNoBarrier => machine.deltas.iter_mut().for_each(|d| d.follows = true),
+            Lie::TellsNobody => {
+                for action in &mut actions {
+                    if let Action::Send { order: Order::Finish(finish), .. } = action {
+                        finish.passed.clear();
+                    }
+                }
+            }
+            Lie::SettlesTheLaterFirst => {
+                if let (Event::Claimed { .. }, 2..) = (&event, machine.deltas.len()) {
+                    machine.deltas.swap(0, 1);
+                }
+            }
             Lie::CountsADeathTwice => {
-                if let (Event::Suspect { child, line }, Some(delta)) = (&event, &mut machine.delta)
+                if let (Event::Suspect { child, line }, Some(delta)) =
+                    (&event, machine.deltas.front_mut())
                 {
                     delta.suspect(*child, *line);
                 }
@@ -185,6 +212,21 @@ impl Lie {
         actions
     }
 
+    /// Whoever is free takes what waits of the second delta.
+    fn run_ahead(self, machine: &mut Machine, now: u64, actions: &mut Vec<Action>) {
+        let (Some(oldest), Some(second)) = (machine.deltas.front(), machine.deltas.get(1)) else {
+            return;
+        };
+        let wanted = |share: &u32| match self {
+            Lie::RunsBeyondWhatFailed => oldest.failed.is_some() && oldest.is_in(*share),
+            _ => oldest.failed.is_none() && !oldest.is_in(*share),
+        };
+        let Some(share) = second.waiting().into_iter().find(wanted) else { return };
+        if let Some(child) = (0..machine.slots.workers).find_map(|slot| machine.free(slot, now)) {
+            machine.deal_share(1, share, child, actions);
+        }
+    }
+
     fn put_off(self, machine: &mut Machine) {
         for child in machine.children.values_mut() {
             match (self, &mut child.life) {
@@ -200,11 +242,11 @@ impl Lie {
 }
 
 fn has_a_share(machine: &Machine, child: ChildId) -> bool {
-    machine.delta.as_ref().is_some_and(|delta| delta.holders().contains(&child))
+    machine.deltas.iter().any(|delta| delta.holders().contains(&child))
 }
 
 fn keep_share(machine: &mut Machine, event: &Event) {
-    if let (Event::Reaped { child, .. }, Some(delta)) = (event, &mut machine.delta) {
+    if let (Event::Reaped { child, .. }, Some(delta)) = (event, machine.deltas.front_mut()) {
         delta.waiting().into_iter().for_each(|share| delta.deal(share, *child));
     }
 }

@@ -49,6 +49,8 @@ struct Setup {
     /// A daemon has one, `feed` has none.
     monitor: bool,
     shares: u32,
+    /// Shares may end where they should not.
+    strays: bool,
     /// So many lines of a share there are to die of.
     lines: u64,
     stop_on_failed: bool,
@@ -67,6 +69,7 @@ const DAEMON: Setup = Setup {
     others: 1,
     monitor: true,
     shares: 2,
+    strays: false,
     lines: 1,
     stop_on_failed: false,
     from_the_start: false,
@@ -134,6 +137,10 @@ type Condition = fn(&Walk, &World) -> bool;
 
 const ONE_HAND: &str = "a share is dealt to one living worker at most, and not when it is in";
 const DELIVERED: &str = "nothing is settled that is not delivered or at fault";
+const IN_TURN: &str =
+    "no share of a later delta is out before the same one of every earlier delta is in for good";
+const BARRIER: &str = "what is divided otherwise waits until what came before it is settled";
+const IN_ORDER: &str = "deltas are finished and settled in the order of their claims";
 const POISON: &str = "a line is to be rejected unread when two have died of it, and no sooner";
 const ONE_SEAT: &str = "nobody sits down where somebody sits";
 const ANSWERED: &str = "whoever asks is answered once, when the status says the same";
@@ -148,9 +155,12 @@ const IN_TIME: &str = "whoever is told to stop is through in time";
 const REST: &str = "all comes to rest if nothing more happens to it";
 
 /// What holds in every state.
-const RULES: [(&str, Condition); 14] = [
+const RULES: [(&str, Condition); 17] = [
     (ONE_HAND, |_, world| world.has_no(&[Fault::TwoHands, Fault::BadOrder])),
     (DELIVERED, |_, world| world.has_no(&[Fault::NotDelivered, Fault::StillInHand])),
+    (IN_TURN, |_, world| world.has_no(&[Fault::RanAhead])),
+    (BARRIER, |_, world| world.has_no(&[Fault::NoBarrier])),
+    (IN_ORDER, |_, world| world.has_no(&[Fault::OutOfOrder])),
     (POISON, |_, world| world.has_no(&[Fault::NotPoison])),
     (ONE_SEAT, |_, world| world.has_no(&[Fault::TwoInASeat])),
     (ANSWERED, |_, world| world.has_no(&[Fault::AnsweredTwice, Fault::AnsweredTooSoon])),
@@ -174,15 +184,19 @@ const GENERATIONS: &str = "one is ready and others of its generation are not";
 const FATAL: &str = "the daemon gives up";
 const STOPPED: &str = "the daemon ends as it was told to";
 const TWO_ASK: &str = "two wait for the same reload";
+const AHEAD: &str = "a share of a later delta is out while the oldest is not in";
+const FAILED_BEHIND: &str = "the oldest is given up while a share of a later one is out";
+const COMPLETE: &str = "all of a later delta is in before the oldest is settled";
 const HOLDING: &str = "no delta is begun any more";
 
 /// What must be seen on the way, or the moves do not lead where they should.
-const SIGHTS: [(&str, Condition); 8] = [
+const SIGHTS: [(&str, Condition); 11] = [
     (HANDED_OVER, |_, world| world.kids.values().any(|kid| kid.told && kid.hand.is_some())),
-    (GIVEN_UP, |_, world| world.settling && world.delta.as_ref().is_some_and(|d| d.failed)),
+    (GIVEN_UP, |_, world| world.settling && world.deltas.front().is_some_and(|d| d.failed)),
     (POISONED, |_, world| {
-        let poisoned = |share| world.delta.as_ref().is_some_and(|t| !t.poison(share).is_empty());
-        let has = |hand| matches!(hand, Some(Hand::Share(share)) if poisoned(share));
+        let poisoned =
+            |claim, share| world.truth(claim).is_some_and(|t| !t.poison(share).is_empty());
+        let has = |hand| matches!(hand, Some(Hand::Share(claim, share)) if poisoned(claim, share));
         world.kids.values().any(|kid| has(kid.hand) && !kid.dying)
     }),
     (GENERATIONS, |_, world| match &world.machine.reload {
@@ -195,6 +209,9 @@ const SIGHTS: [(&str, Condition); 8] = [
     (FATAL, |_, world| world.exit == Some(1)),
     (STOPPED, |_, world| world.exit == Some(0)),
     (TWO_ASK, |_, world| world.asked.len() == 2),
+    (AHEAD, |_, world| world.deltas.front().is_some_and(|d| !d.is_in()) && world.is_ahead()),
+    (FAILED_BEHIND, |_, world| world.deltas.front().is_some_and(|d| d.failed) && world.is_ahead()),
+    (COMPLETE, |_, world| world.deltas.iter().skip(1).any(|later| later.is_in())),
     (HOLDING, |_, world| world.machine.holding && world.machine.phase == Phase::Running),
 ];
 
@@ -314,6 +331,38 @@ fn a_feed_that_stops_at_what_fails() {
 }
 
 #[test]
+fn a_worker_that_runs_ahead_of_another() {
+    let setup = Setup {
+        monitor: false,
+        strays: true,
+        budget: Budget { mishaps: 2, asks: 0, claims: 2, passes: 0 },
+        ..DAEMON
+    };
+    explore("two deltas", &setup, &[AHEAD, FAILED_BEHIND, COMPLETE, STOPPED]);
+}
+
+#[test]
+fn a_reload_while_one_runs_ahead() {
+    let setup = Setup {
+        monitor: false,
+        late: true,
+        budget: Budget { mishaps: 0, asks: 1, claims: 2, passes: 0 },
+        ..DAEMON
+    };
+    explore("two deltas, a reload", &setup, &[AHEAD, HANDED_OVER, GENERATIONS, STOPPED]);
+}
+
+#[test]
+fn three_deltas_of_which_one_may_be_a_barrier() {
+    let setup = Setup {
+        monitor: false,
+        budget: Budget { mishaps: 1, asks: 0, claims: 3, passes: 0 },
+        ..DAEMON
+    };
+    explore("three deltas", &setup, &[AHEAD, FAILED_BEHIND, COMPLETE, STOPPED]);
+}
+
+#[test]
 fn a_daemon_that_holds_after_what_fails() {
     let setup = Setup {
         workers: 1,
@@ -354,6 +403,10 @@ fn a_machine_with_a_bug_is_found() {
     // What has to happen before it shows.
     let enough = |lie| match lie {
         Lie::ForgetsPoison => Budget { mishaps: 2, asks: 0, claims: 1, passes: 1 },
+        Lie::RunsTooFar | Lie::SeesNoBarrier | Lie::TellsNobody | Lie::SettlesTheLaterFirst => {
+            Budget { mishaps: 0, asks: 0, claims: 2, passes: 0 }
+        }
+        Lie::RunsBeyondWhatFailed => Budget { mishaps: 2, asks: 0, claims: 2, passes: 0 },
         Lie::ReloadsInAReload => Budget { mishaps: 0, asks: 2, claims: 0, passes: 0 },
         _ => ONCE_EACH,
     };
@@ -378,13 +431,22 @@ fn a_machine_with_a_bug_is_found() {
         (Lie::SettlesTooSoon, DELIVERED),
         (Lie::SettlesTwice, DELIVERED),
         (Lie::ReadsNothingAgain, DELIVERED),
+        (Lie::RunsTooFar, IN_TURN),
+        (Lie::RunsBeyondWhatFailed, IN_TURN),
+        (Lie::SeesNoBarrier, BARRIER),
+        (Lie::TellsNobody, IN_TURN),
+        (Lie::SettlesTheLaterFirst, IN_ORDER),
         (Lie::CountsADeathTwice, POISON),
         (Lie::ForgetsPoison, POISON),
         (Lie::EndsTooSoon, THE_END),
         (Lie::StopsLate, IN_TIME),
     ] {
         let found = HasDiscoveries::AllOf(BTreeSet::from([rule]));
-        let setup = Setup { workers: 1, budget: enough(lie), ..DAEMON };
+        let budget = enough(lie);
+        let setup = match budget.claims {
+            2.. => Setup { monitor: false, budget, ..DAEMON },
+            _ => Setup { workers: 1, budget, ..DAEMON },
+        };
         let walk = Walk::new(&setup, lie).checker().finish_when(found).spawn_bfs().join();
         assert!(walk.discovery(rule).is_some(), "{lie:?} is not seen: {rule}");
     }

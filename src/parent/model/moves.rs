@@ -7,11 +7,9 @@ use crate::slots::WELL;
 
 use super::Setup;
 use super::lies::Lie;
-use super::world::{Budget, Hand, Kid, NOW, Truth, World};
+use super::world::{Budget, Hand, Kid, NOW, OLDEST, Truth, World};
 
-/// The claim number of every delta: of one that is settled nobody speaks any more.
-const CLAIM: u64 = 7;
-const ORIGIN: Origin = Origin { claim: CLAIM, lowest: 0, highest: 0 };
+const ORIGIN: Origin = Origin { claim: OLDEST, lowest: 0, highest: 0 };
 
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +26,8 @@ pub(super) enum Move {
     NotForked(ChildId),
     /// A worker does what it has in hand.
     Work(ChildId),
+    /// It has read its share further than was said, or not so far.
+    Stray(ChildId),
     /// It finds the delta at fault, or gives its share back because it was told to.
     Fail(ChildId),
     /// It finds that the delta has grown.
@@ -55,8 +55,10 @@ pub(super) enum Move {
     Read(File),
     /// The delta was moved to its place, or could not be.
     Settle(bool),
-    /// The next delta is claimed.
-    Claim,
+    /// The next delta is claimed; one that is divided as that before it, or another one.
+    Claim {
+        follows: bool,
+    },
 }
 
 /// What stands in the configuration.
@@ -119,7 +121,10 @@ impl World {
         }
         // The loop claims when it has nothing else to do.
         if self.machine.wants_delta() && !self.reading && !self.settling {
-            moves.push(Move::Claim);
+            moves.push(Move::Claim { follows: false });
+            if !self.deltas.is_empty() {
+                moves.push(Move::Claim { follows: true });
+            }
         }
         moves.push(Move::Hangup);
         if !self.machine.is_draining() {
@@ -155,11 +160,15 @@ impl World {
             moves.extend(lies.iter().map(|lied| Move::Lie(id, *lied)));
         }
         match kid.hand {
-            Some(Hand::Share(_)) => moves.extend([Move::Work(id), Move::Fail(id)]),
-            Some(Hand::Finish { failed: false }) => {
-                moves.extend([Move::Work(id), Move::Grow(id), Move::Spoil(id)]);
+            Some(Hand::Share(..)) => {
+                moves.extend([Move::Work(id), Move::Fail(id)]);
+                moves.extend(setup.strays.then_some(Move::Stray(id)));
             }
-            Some(Hand::Finish { failed: true }) => moves.push(Move::Work(id)),
+            Some(Hand::Finish { failed: false, passed, .. }) => {
+                moves.extend([Move::Work(id), Move::Spoil(id)]);
+                moves.extend((!passed).then_some(Move::Grow(id)));
+            }
+            Some(Hand::Finish { failed: true, .. }) => moves.push(Move::Work(id)),
             None => {}
         }
         if !kid.told {
@@ -171,11 +180,11 @@ impl World {
     fn price(&self, next: &Move) -> Price {
         match next {
             Move::Pass | Move::PassLong => Price::Pass,
-            Move::Claim => Price::Claim,
+            Move::Claim { .. } => Price::Claim,
             Move::Hangup | Move::Reload(_) | Move::Stop(_) => Price::Ask,
             Move::Refuse(_) | Move::NotForked(_) | Move::Lie(..) | Move::HangUp(_) => Price::Mishap,
             Move::Fail(_) | Move::Grow(_) | Move::Silent(_) | Move::Settle(false) => Price::Mishap,
-            Move::Spoil(_) | Move::Suspect(..) => Price::Mishap,
+            Move::Spoil(_) | Move::Suspect(..) | Move::Stray(_) => Price::Mishap,
             Move::Die(id) => match &self.kids[id] {
                 kid if kid.told || kid.killed || kid.refused || kid.hung_up => Price::Nothing,
                 kid if kid.dying => Price::Nothing,
@@ -216,18 +225,20 @@ impl World {
                 self.kids.remove(&child);
                 Event::NotForked { child, reason: "no memory".into() }
             }
-            Move::Work(child) => Event::Report { child, report: self.work(child) },
+            Move::Work(child) => Event::Report { child, report: self.work(child, true) },
+            Move::Stray(child) => Event::Report { child, report: self.work(child, false) },
             Move::Fail(child) => Event::Report { child, report: self.fail(child) },
             Move::Grow(child) => {
-                self.kid(child).hand = None;
-                self.truth().done.fill(false);
-                Event::Report { child, report: Report::Grown { claim: CLAIM } }
+                let claim = self.take_hand(child).claim();
+                let truth = self.truth_mut(claim);
+                truth.done.fill(false);
+                truth.strayed = true;
+                Event::Report { child, report: Report::Grown { claim } }
             }
             Move::Spoil(child) => {
-                self.kid(child).hand = None;
-                self.truth().failed = true;
-                let reason = "cut short".into();
-                Event::Report { child, report: Report::Spoiled { claim: CLAIM, reason } }
+                let (claim, reason) = (self.take_hand(child).claim(), "cut short".into());
+                self.truth_mut(claim).failed = true;
+                Event::Report { child, report: Report::Spoiled { claim, reason } }
             }
             Move::Lie(child, lied) => self.lie(child, lied, setup),
             Move::HangUp(child) => {
@@ -238,8 +249,8 @@ impl World {
             Move::Suspect(child, line) => {
                 let kid = self.kid(child);
                 let counts = !kid.killed && !std::mem::replace(&mut kid.dying, true);
-                if let (true, Some(Hand::Share(share))) = (counts, kid.hand) {
-                    let deaths = self.truth().deadly.entry((share, line)).or_default();
+                if let (true, Some(Hand::Share(claim, share))) = (counts, kid.hand) {
+                    let deaths = self.truth_mut(claim).deadly.entry((share, line)).or_default();
                     *deaths = (*deaths + 1).min(2);
                 }
                 Event::Suspect { child, line }
@@ -264,13 +275,15 @@ impl World {
             Move::Settle(works) => {
                 self.settling = false;
                 if works {
-                    self.delta = None;
+                    self.deltas.pop_front();
                 }
                 if works { Event::Settled } else { Event::NotSettled }
             }
-            Move::Claim => {
-                self.delta = Some(Truth::new(setup.shares));
-                Event::Claimed { claim: CLAIM, kind: Kind::Delta, shares: setup.shares }
+            Move::Claim { follows } => {
+                let (claim, shares) = (OLDEST + self.deltas.len() as u64, setup.shares);
+                self.deltas.push_back(Truth::new(claim, shares, follows));
+                let passed = Vec::new();
+                Event::Claimed { claim, kind: Kind::Delta, shares, follows, passed }
             }
         }
     }
@@ -279,8 +292,13 @@ impl World {
         self.kids.get_mut(&child).expect("it lives")
     }
 
-    fn truth(&mut self) -> &mut Truth {
-        self.delta.as_mut().expect("whoever is at work is at work on it")
+    fn truth_mut(&mut self, claim: u64) -> &mut Truth {
+        let mut open = self.deltas.iter_mut();
+        open.find(|truth| truth.claim == claim).expect("whoever is at work is at work on it")
+    }
+
+    fn take_hand(&mut self, child: ChildId) -> Hand {
+        self.kid(child).hand.take().expect("it has something in hand")
     }
 
     fn says(&self, child: ChildId, report: Report, plea: Plea) -> Event {
@@ -290,37 +308,40 @@ impl World {
         }
     }
 
-    fn work(&mut self, child: ChildId) -> Report {
-        match self.kid(child).hand.take().expect("it has something in hand") {
-            Hand::Share(share) => {
-                self.truth().done[share as usize] = true;
-                Report::ShareDone { claim: CLAIM, share }
+    fn work(&mut self, child: ChildId, bounded: bool) -> Report {
+        match self.take_hand(child) {
+            Hand::Share(claim, share) => {
+                let truth = self.truth_mut(claim);
+                truth.done[share as usize] = true;
+                truth.strayed |= !bounded;
+                Report::ShareDone { claim, share, bounded }
             }
-            Hand::Finish { .. } => {
-                self.truth().finished = true;
-                Report::Finished { claim: CLAIM, sums: Sums::default(), origin: ORIGIN }
+            Hand::Finish { claim, .. } => {
+                self.truth_mut(claim).finished = true;
+                Report::Finished { claim, sums: Sums::default(), origin: ORIGIN }
             }
         }
     }
 
     fn fail(&mut self, child: ChildId) -> Report {
-        let Some(Hand::Share(share)) = self.kid(child).hand.take() else {
+        let Hand::Share(claim, share) = self.take_hand(child) else {
             unreachable!("it has a share in hand")
         };
-        self.truth().failed = true;
-        Report::ShareFailed { claim: CLAIM, share, reason: "torn".into() }
+        self.truth_mut(claim).failed = true;
+        Report::ShareFailed { claim, share, reason: "torn".into() }
     }
 
     fn lie(&mut self, child: ChildId, lied: Lied, setup: &Setup) -> Event {
-        let (claim, sums) = (CLAIM, Sums::default());
         let hand = self.kids[&child].hand;
+        let (claim, sums) = (hand.map_or(OLDEST, Hand::claim), Sums::default());
+        let bounded = true;
         // With its own share and claim it would be no lie; there is one share too many to name.
-        let share = (0..=setup.shares).find(|n| hand != Some(Hand::Share(*n))).unwrap_or(0);
-        let own = if let Some(Hand::Share(own)) = hand { own } else { 0 };
+        let share = (0..=setup.shares).find(|n| hand != Some(Hand::Share(claim, *n))).unwrap_or(0);
+        let own = if let Some(Hand::Share(_, own)) = hand { own } else { 0 };
         let report = match lied {
             Lied::Garbled => return Event::Garbled { child },
-            Lied::Share => Report::ShareDone { claim, share },
-            Lied::Claim => Report::ShareDone { claim: claim + 1, share: own },
+            Lied::Share => Report::ShareDone { claim, share, bounded },
+            Lied::Claim => Report::ShareDone { claim: claim + 1, share: own, bounded },
             Lied::Failed => Report::ShareFailed { claim, share, reason: "a lie".into() },
             Lied::Finished if matches!(hand, Some(Hand::Finish { .. })) => {
                 Report::Finished { claim: claim + 1, sums, origin: ORIGIN }

@@ -6,7 +6,7 @@
 use crate::machine::*;
 use crate::slots::WELL;
 
-use super::world::{AT_WORK, NOW, World};
+use super::world::{AT_WORK, Hand, NOW, OLDEST, World};
 
 impl World {
     /// Puts it as if it were [`NOW`].
@@ -18,8 +18,15 @@ impl World {
             at => at.saturating_sub(now - NOW),
         };
         let at_work = self.machine.slots.generation;
-        self.machine.restate(child, time);
+        // Of a delta that is settled nobody speaks any more.
+        let claims: Vec<u64> = self.deltas.iter().map(|truth| truth.claim).collect();
+        let claim = |of| OLDEST + claims.iter().position(|claim| *claim == of).unwrap_or(0) as u64;
+        self.machine.restate(child, claim, time);
+        self.deltas.iter_mut().for_each(|truth| truth.claim = claim(truth.claim));
         for (id, mut kid) in std::mem::take(&mut self.kids) {
+            if let Some(Hand::Share(of, _) | Hand::Finish { claim: of, .. }) = &mut kid.hand {
+                *of = claim(*of);
+            }
             kid.generation = (kid.generation + AT_WORK).saturating_sub(at_work);
             self.kids.insert(child(id), kid);
         }
@@ -33,6 +40,7 @@ impl Machine {
     fn restate(
         &mut self,
         child: impl Fn(ChildId) -> ChildId + Copy,
+        claim: impl Fn(u64) -> u64,
         time: impl Fn(u64) -> u64 + Copy,
     ) {
         // Waits grow with the failures, but only before the daemon was ever ready is there an end.
@@ -41,7 +49,8 @@ impl Machine {
         if let Reload::Starting(slots, _) = &mut self.reload {
             slots.restate(AT_WORK + 1, child, time, most_failures);
         }
-        if let Some(delta) = &mut self.delta {
+        for delta in &mut self.deltas {
+            delta.claim = claim(delta.claim);
             delta.restate(child, time);
         }
         for (id, mut kid) in std::mem::take(&mut self.children) {

@@ -122,7 +122,8 @@ impl World {
             && self.all_are_ready()
             && self.ready
             && self.machine.monitor;
-        let done = self.delta.is_none() && self.machine.delta.is_none() && self.asked.is_empty();
+        let open = self.deltas.len() + self.machine.deltas.len();
+        let done = open == 0 && self.asked.is_empty();
         self.exit.is_some() || (works && done)
     }
 }

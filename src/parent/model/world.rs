@@ -2,6 +2,8 @@
 //! delivered. It carries out what the machine says, as the loop in `lib.rs` does, and notes the
 //! first thing that should never happen.
 
+use std::collections::BTreeSet;
+
 use crate::machine::*;
 
 use super::lies::Lie;
@@ -11,13 +13,16 @@ pub(super) const NOW: u64 = 1_000_000;
 /// What the generation at work is called in every state; the one that comes up is the next.
 pub(super) const AT_WORK: u64 = 2;
 
+/// The oldest delta's claim number in every state; those of later ones follow.
+pub(super) const OLDEST: u64 = 7;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct World {
     pub(super) machine: Machine,
     /// The living.
     pub(super) kids: BTreeMap<ChildId, Kid>,
-    /// The claimed delta as it really stands.
-    pub(super) delta: Option<Truth>,
+    /// The claimed deltas as they really stand, the oldest first.
+    pub(super) deltas: VecDeque<Truth>,
     /// [`Action::Configure`] is to be answered.
     pub(super) reading: bool,
     /// [`Action::Settle`] is to be answered.
@@ -57,13 +62,30 @@ pub(super) struct Kid {
 /// What a worker is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Hand {
-    Share(u32),
-    Finish { failed: bool },
+    /// Of this claim, this share.
+    Share(u64, u32),
+    /// `passed`: it was told that a later delta has passed this one.
+    Finish { claim: u64, failed: bool, passed: bool },
+}
+
+impl Hand {
+    pub(super) fn claim(self) -> u64 {
+        match self {
+            Hand::Share(claim, _) | Hand::Finish { claim, .. } => claim,
+        }
+    }
 }
 
 /// A claimed delta.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Truth {
+    pub(super) claim: u64,
+    /// It is divided as the one before it, of which nobody minds what becomes.
+    pub(super) follows: bool,
+    /// Shares of which a later one's have been dealt.
+    pub(super) passed: BTreeSet<u32>,
+    /// A share of it ended where the others need not.
+    pub(super) strayed: bool,
     /// Which shares have been delivered.
     pub(super) done: Vec<bool>,
     /// A worker has found the delta itself at fault.
@@ -75,9 +97,21 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    pub(super) fn new(shares: u32) -> Truth {
-        let done = vec![false; shares as usize];
-        Truth { done, failed: false, finished: false, deadly: BTreeMap::new() }
+    pub(super) fn new(claim: u64, shares: u32, follows: bool) -> Truth {
+        Truth {
+            claim,
+            follows,
+            passed: BTreeSet::new(),
+            strayed: false,
+            done: vec![false; shares as usize],
+            failed: false,
+            finished: false,
+            deadly: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_in(&self) -> bool {
+        self.done.iter().all(|done| *done)
     }
 
     /// The lines of a share that are to be rejected unread.
@@ -116,6 +150,13 @@ pub(super) enum Fault {
     NotDelivered,
     /// A line is to be rejected unread of which fewer than two have died, or is not and two have.
     NotPoison,
+    /// A share dealt of a later delta while the same one of an earlier delta is not in, or that may still
+    /// be read anew; or beyond one that is given up.
+    RanAhead,
+    /// One of a delta that must wait until those before it are settled.
+    NoBarrier,
+    /// A delta finished or settled before an older one.
+    OutOfOrder,
     /// A delta settled that somebody is at.
     StillInHand,
     /// An answer nobody waits for.
@@ -137,7 +178,7 @@ impl World {
         let mut world = World {
             machine: Machine::new(plan, monitor),
             kids: BTreeMap::new(),
-            delta: None,
+            deltas: VecDeque::new(),
             reading: false,
             settling: false,
             asked: Vec::new(),
@@ -197,7 +238,7 @@ impl World {
                     self.fault(Fault::NotAllReady);
                 }
             }
-            Action::Settle { settled, .. } => self.settle(settled),
+            Action::Settle { claim, settled, .. } => self.settle(claim, settled),
             Action::Ready => {
                 if !self.all_are_ready() {
                     self.fault(Fault::NotAllReady);
@@ -247,21 +288,33 @@ impl World {
     fn send(&mut self, child: ChildId, order: Order) {
         let hand = match order {
             Order::Deal(share) => {
-                if self.delta.as_ref().is_none_or(|t| t.poison(share.share) != share.poison) {
+                if self.truth(share.claim).is_none_or(|t| t.poison(share.share) != share.poison) {
                     self.fault(Fault::NotPoison);
                 }
-                Hand::Share(share.share)
+                self.run_ahead(share.claim, share.share);
+                Hand::Share(share.claim, share.share)
             }
-            Order::Finish(finish) => Hand::Finish { failed: finish.failed },
+            Order::Finish(orders::Finish { claim, failed, passed, .. }) => {
+                let oldest = self.deltas.front();
+                if oldest.is_none_or(|t| t.claim != claim) {
+                    self.fault(Fault::OutOfOrder);
+                } else if oldest
+                    .is_some_and(|t| !t.passed.iter().map(|s| u64::from(*s)).eq(passed.clone()))
+                {
+                    self.fault(Fault::RanAhead);
+                }
+                Hand::Finish { claim, failed, passed: !passed.is_empty() }
+            }
             // A worker may heed it or be done before it has read it.
             Order::Abandon { .. } | Order::Prune => return,
         };
-        let is_in = |n: u32| self.delta.as_ref().is_none_or(|truth| truth.done[n as usize]);
+        let mut hands = self.kids.values().filter_map(|kid| kid.hand);
         let double = match hand {
-            Hand::Share(n) => {
-                is_in(n) || self.kids.values().any(|kid| kid.hand == Some(Hand::Share(n)))
+            Hand::Share(claim, n) => {
+                let is_in = self.truth(claim).is_none_or(|truth| truth.done[n as usize]);
+                is_in || hands.any(|other| other == hand)
             }
-            Hand::Finish { .. } => self.kids.values().any(|kid| kid.hand.is_some()),
+            Hand::Finish { claim, .. } => hands.any(|other| other.claim() == claim),
         };
         if double {
             self.fault(Fault::TwoHands);
@@ -274,18 +327,55 @@ impl World {
         }
     }
 
-    fn settle(&mut self, settled: Settled) {
+    pub(super) fn truth(&self, claim: u64) -> Option<&Truth> {
+        self.deltas.iter().find(|truth| truth.claim == claim)
+    }
+
+    /// Whether somebody has a share of another delta than the oldest.
+    pub(super) fn is_ahead(&self) -> bool {
+        let of_later = |hand| matches!(hand, Hand::Share(claim, _) if claim > OLDEST);
+        self.kids.values().any(|kid| kid.hand.is_some_and(of_later))
+    }
+
+    /// A share is dealt: what of that to think of the deltas before it.
+    fn run_ahead(&mut self, claim: u64, share: u32) {
+        let Some(n) = self.deltas.iter().position(|truth| truth.claim == claim) else { return };
+        // Whoever finishes one may yet say that it has grown, unless it was told of this.
+        let asked = |claim: u64| {
+            let asked = Some(Hand::Finish { claim, failed: false, passed: false });
+            self.kids.values().any(|kid| kid.hand == asked)
+        };
+        let over = |t: &Truth| t.done[share as usize] && !t.failed && !t.strayed && !asked(t.claim);
+        let ahead = !self.deltas.range(..n).all(over);
+        let barrier = n > 0
+            && (self.machine.plan.stop_on_failed
+                || self.deltas.range(1..=n).any(|truth| !truth.follows));
+        if ahead {
+            self.fault(Fault::RanAhead);
+        }
+        if barrier {
+            self.fault(Fault::NoBarrier);
+        }
+        for truth in self.deltas.range_mut(..n) {
+            truth.passed.insert(share);
+        }
+    }
+
+    fn settle(&mut self, claim: u64, settled: Settled) {
         if std::mem::replace(&mut self.settling, true) {
             self.fault(Fault::NotDelivered);
         }
-        if self.kids.values().any(|kid| kid.hand.is_some()) {
+        if self.kids.values().any(|kid| kid.hand.is_some_and(|hand| hand.claim() == claim)) {
             self.fault(Fault::StillInHand);
         }
-        let well = self.delta.as_ref().is_some_and(|truth| match settled {
+        if self.deltas.front().is_none_or(|truth| truth.claim != claim) {
+            self.fault(Fault::OutOfOrder);
+        }
+        let well = self.truth(claim).is_some_and(|truth| match settled {
             Settled::Done => !truth.failed && truth.done.iter().all(|done| *done),
             Settled::Failed => truth.failed,
         });
-        if !well || !self.delta.as_ref().is_some_and(|truth| truth.finished) {
+        if !well || !self.truth(claim).is_some_and(|truth| truth.finished) {
             self.fault(Fault::NotDelivered);
         }
     }
