@@ -44,9 +44,9 @@ impl Spool {
             (of.size == mark.offset).then_some(End { inode: of.inode, next })
         };
         let first = end(0)?;
-        (1..claim.shares).filter_map(end).fold(Some(first), |first, other| {
-            let first = first.filter(|first| first.inode == other.inode)?;
-            Some(if other.next.offset < first.next.offset { other } else { first })
+        (1..claim.shares).filter_map(end).try_fold(first, |first, other| {
+            let same_file = first.inode == other.inode;
+            same_file.then_some(if other.next.offset < first.next.offset { other } else { first })
         })
     }
 }

@@ -10,17 +10,20 @@
 //!
 //! | walk | workers, then | monitor | shares | mishaps | reloads | deltas | waits | states |
 //! | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-//! | one worker, a delta | 1, 1 | yes | 1 | 1 | 1 | 1 | 0 | 8,657 |
+//! | one worker, a delta | 1, 1 | yes | 1 | 1 | 1 | 1 | 0 | 9,001 |
 //! | one worker, no delta | 1, 1 | yes | | 1 | 1 | 0 | 1 | 10,253 |
-//! | two workers, two shares | 2, 1 | no | 2 | 1 | 1 | 1 | 0 | 23,490 |
-//! | two workers, three shares | 2 | no | 3 | 2 | 0 | 1 | 1 | 32,525 |
-//! | without end | 1, 1 | no | 1 | 1 | ∞ | ∞ | 1 | 16,009 |
-//! | two reloads | 1, 2 | no | 1 | 1 | 2 | 1 | 0 | 12,349 |
+//! | two workers, two shares | 2, 1 | no | 2 | 1 | 1 | 1 | 0 | 24,312 |
+//! | two workers, three shares | 2 | no | 3 | 2 | 0 | 1 | 1 | 35,852 |
+//! | without end | 1, 1 | no | 1 | 1 | ∞ | ∞ | 1 | 42,423 |
+//! | two reloads | 1, 2 | no | 1 | 1 | 2 | 1 | 0 | 13,052 |
 //! | three that ask | 1, 1 | yes | 1 | 0 | 3 | 1 | 0 | 2,067 |
-//! | deadly lines (two) | 1 | no | 1 | 4 | 0 | 1 | 1 | 13,701 |
+//! | deadly lines (two) | 1 | no | 1 | 4 | 0 | 1 | 1 | 23,854 |
 //! | a start | 1 | no | | 5 | 0 | 0 | 4 | 8,394 |
-//! | a feed that stops | 2 | no | 2 | 2 | 0 | 2 | 0 | 7,892 |
-//! | a daemon that holds | 1, 1 | yes | 1 | 1 | 1 | 2 | 0 | 12,453 |
+//! | a feed that stops | 2 | no | 2 | 2 | 0 | 2 | 0 | 8,994 |
+//! | a daemon that holds | 1, 1 | yes | 1 | 1 | 1 | 2 | 0 | 13,116 |
+//! | two deltas, one ahead | 2 | no | 2 | 1 | 0 | 2 | 0 | 3,689 |
+//! | the same, and a reload | 2, 1 | no | 2 | 0 | 1 | 2 | 0 | 5,553 |
+//! | three deltas | 2 | no | 2 | 1 | 0 | 3 | 0 | 13,378 |
 //!
 //! `more_of_everything` goes further, 5.3 million states in a few minutes, where it is asked to:
 //! `cargo --config profile.dev.package.parent.opt-level=3 test -p parent -- --ignored --nocapture`.
@@ -335,7 +338,7 @@ fn a_worker_that_runs_ahead_of_another() {
     let setup = Setup {
         monitor: false,
         strays: true,
-        budget: Budget { mishaps: 2, asks: 0, claims: 2, passes: 0 },
+        budget: Budget { mishaps: 1, asks: 0, claims: 2, passes: 0 },
         ..DAEMON
     };
     explore("two deltas", &setup, &[AHEAD, FAILED_BEHIND, COMPLETE, STOPPED]);
