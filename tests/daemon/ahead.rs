@@ -175,7 +175,9 @@ fn a_delta_that_fails_while_a_worker_is_ahead_is_older_than_what_that_has_writte
         let first = lines(bad_quick, 1, ",\"bad\":1") + &lines(&quick[2..], 1, "");
         let second =
             lines(&held[..10], 1, "") + &lines(bad, 1, ",\"bad\":1") + &lines(&held[18..], 1, "");
-        site.hand_over("1.jsonl", first + &second);
+        // More than is under way when it is found to be at fault.
+        let rest = ids(cluster, 1, 1_000).split_off(held.len());
+        site.hand_over("1.jsonl", first + &second + &lines(&rest, 1, ""));
         let every_second = |ids: &[String]| ids.iter().step_by(2).cloned().collect::<Vec<String>>();
         let (newer_quick, newer_held) = (every_second(quick), every_second(held));
         site.hand_over("2.jsonl", lines(&newer_quick, 2, "") + &lines(&newer_held, 2, ""));
@@ -191,7 +193,7 @@ fn a_delta_that_fails_while_a_worker_is_ahead_is_older_than_what_that_has_writte
         daemon.wait("the first fails", |_| site.names("failed").contains(&"1.jsonl".to_owned()));
         daemon.wait("the second is settled", |_| site.is_done("2.jsonl"));
         let docs = cluster.docs();
-        assert!(held[20..].iter().any(|id| !docs.contains_key(id)), "it had a rest");
+        assert!(rest.iter().any(|id| !docs.contains_key(id)), "it had a rest");
         place.have(&newer_held, 2);
 
         cluster.node(0).mend();
@@ -205,6 +207,7 @@ fn a_delta_that_fails_while_a_worker_is_ahead_is_older_than_what_that_has_writte
         };
         place.have(&only(quick, &newer_quick), 1);
         place.have(&only(held, &newer_held), 1);
+        place.have(&rest, 1);
         daemon.stop();
     }
 }
