@@ -224,6 +224,9 @@ impl Finish {
                 self.keep_progress(shop)?;
                 self.look_at_given(shop)?;
                 self.hold.worked();
+                // Compared and told. Left for the parent to remove they would go to the disk with the
+                // first folder that it syncs, all of them, for nothing.
+                self.ids(shop).iter().for_each(|path| drop(std::fs::remove_file(path)));
                 prune(shop);
                 self.step = Step::Done;
                 Ok(self.done())
