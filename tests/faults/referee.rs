@@ -166,7 +166,8 @@ impl Verdict {
         }
         let failed = site.names("failed");
         self.others.extend(failed.iter().map(|name| format!("{name} is in failed/")));
-        let left = site.names("active").into_iter().filter(|name| name != ".last-claim");
+        let stays = |name: &String| matches!(&name[..], ".last-claim" | ".last-version");
+        let left = site.names("active").into_iter().filter(|name| !stays(name));
         self.others.extend(left.map(|name| format!("{name} is left in active/")));
         for (name, bad) in bad {
             self.look_at_rejects(&site.rejects(name), name, bad);
