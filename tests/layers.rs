@@ -23,6 +23,9 @@ const GROUND: &[&str] = &["config", "logs", "orders", "scoreboard", "spool", "st
 /// What a worker alone stands on: it looks into the SolrCloud, which nobody else does.
 const WORKERS_OWN: &[&str] = &["cluster"];
 
+/// What makes documents of lines, which the parent and the monitor never look into.
+const CONVERSION: &str = "convert";
+
 /// What stands on it, in processes of its own.
 const ROLES: &[&str] = &["parent", "worker", "monitor"];
 
@@ -142,6 +145,17 @@ fn the_worker_alone_knows_the_cluster() {
     for own in WORKERS_OWN {
         graph.must_not_stand_on(own, &ours);
     }
+}
+
+#[test]
+fn lines_are_read_by_workers_and_at_the_command_line_alone() {
+    let graph = &*GRAPH;
+    for other in GROUND.iter().chain(&["parent", "monitor", "cluster", "check_updater"]) {
+        graph.must_not_stand_on(other, &[CONVERSION]);
+    }
+    let ours = graph.ours.keys().map(String::as_str);
+    let others: Vec<&str> = ours.filter(|name| *name != "config").collect();
+    graph.must_not_stand_on(CONVERSION, &others);
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl Batch {
 mod tests {
     use super::*;
     use crate::batch::tests::{doc, doc_that};
-    use crate::convert::{Converted, Repeat};
+    use convert::{Converted, Repeat};
 
     fn runs(runs: &[(u64, u64, u64)]) -> Arc<Runs> {
         let run = |(after, upto, claim): &(u64, u64, u64)| Run {

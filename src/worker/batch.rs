@@ -10,10 +10,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::age::Late;
-use crate::convert::{Body, Converted, Repeat};
 use crate::guard::Guard;
 use crate::intents::Intents;
-use crate::json;
+use convert::{Body, Converted, Repeat, json};
 
 /// An empty batch keeps so many bytes for its next body: one that is full by `batch.bytes`, as shipped.
 /// (To have each page from the system again is a fifth of what a fat line costs.)
@@ -382,7 +381,7 @@ fn own_version(document: &[u8]) -> Option<Range<usize>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::convert::Repeat;
+    use convert::Repeat;
     use std::borrow::Cow;
 
     pub(crate) fn doc(id: &str) -> Converted<'_> {

@@ -2,8 +2,8 @@
 //! test in the parent's place.
 
 use super::*;
-use crate::convert::Converter;
 use crate::testing::{config, no_log};
+use convert::Converter;
 use fake_solr::{FakeSolr, Play, nobody};
 use scoreboard::{Board, Tally, WorkerCell};
 use spool::{Checkpoint, Spool};

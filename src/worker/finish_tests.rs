@@ -1,6 +1,6 @@
 use super::*;
-use crate::convert::Converter;
 use crate::testing::{config, no_log};
+use convert::Converter;
 use fake_solr::FakeSolr;
 use scoreboard::Board;
 use std::time::Instant;

@@ -8,13 +8,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::batch::{Batch, Kind};
-use crate::convert::{Body, Converted, Converter, Repeat};
 use crate::doubts::{Doubt, Doubts};
 use crate::intents::Intents;
 use crate::merge::Merge;
 use crate::partition::Partition;
 use crate::receipt::{self, Reply, Verdict};
 use crate::versions;
+use convert::{Body, Converted, Converter, Repeat};
 
 /// A delta's line: what becomes of it stands in a body between others, and is what it was.
 pub fn line(bytes: &[u8]) {

@@ -7,7 +7,7 @@
 
 use crate::age::Late;
 use crate::batch::Outcome;
-use crate::convert::Repeat;
+use convert::Repeat;
 
 /// Somebody else writes the same document again and again: after so many conflicts it is left for
 /// a while.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::batch::tests::doc_that;
-use crate::convert::Repeat;
 use crate::intents::Intents;
+use convert::Repeat;
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -6,8 +6,8 @@
 //! checkpoint, a reject file, and messages to the parent. In the order of the data:
 //!
 //! - `desk` the main thread's loop: orders in, reports out
-//! - `share` a share of a delta, open: `lines` (by `partition`), `papers` (whose line it is), `convert` (on
-//!   `json`), `sorter` (into `batch`es), `window`, `rejects`, `limit`
+//! - `share` a share of a delta, open: `lines` (by `partition`), `papers` (whose line it is), the crate
+//!   `convert`, `sorter` (into `batch`es), `window`, `rejects`, `limit`
 //! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a `lane` for each
 //!   shard's leader, with its `flow` and `backoff`; `climb` finds how many requests at once are worth it
 //! - `post` a post thread: `node`, `wire` (with `secrets`, `tls`), `receipt`
@@ -22,7 +22,6 @@ mod age;
 mod backoff;
 mod batch;
 mod climb;
-mod convert;
 mod desk;
 mod doubts;
 mod finish;
@@ -31,7 +30,6 @@ mod given;
 mod guard;
 mod hold;
 mod intents;
-mod json;
 mod lane;
 mod lanes;
 mod limit;
@@ -69,11 +67,11 @@ use orders::{Message, Report};
 use slog::{Logger, debug, error};
 use sys::{Signal, Signals};
 
-use crate::convert::Converter;
 use crate::desk::Desk;
 use crate::posts::Posts;
 use crate::secrets::Credentials;
 use crate::share::Shop;
+use convert::Converter;
 
 pub use crate::probe::probe;
 

@@ -64,8 +64,8 @@ fn grouped(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::Converter;
     use crate::testing::{config, no_log};
+    use convert::Converter;
     use scoreboard::Tally;
     use spool::Identity;
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::convert::Converter;
 use crate::testing::{config, no_log};
+use convert::Converter;
 use scoreboard::Board;
 
 struct Desk {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::json;
+use convert::json;
 
 /// How a delta's lines are divided, and which share is ours.
 pub(crate) struct Partition {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::batch::Kind;
-use crate::convert::Converted;
+use convert::Converted;
 
 use crate::lanes::{Lanes, Look};
 use crate::testing::{config as config_of, no_log};

@@ -40,7 +40,7 @@ fn a_receipt_that_lists_what_was_sent_confirms_it() {
 fn adds_and_deletes_are_listed_apart() {
     let mut sent = batch(&["v1", "v2"]);
     let delete =
-        crate::convert::Converted::Delete { id: "v3".into(), route: None, body: br#"{"id":"v3"}"# };
+        convert::Converted::Delete { id: "v3".into(), route: None, body: br#"{"id":"v3"}"# };
     sent.push((2, 0), br#"{"delete":{"id":"v3"}}"#, &delete, 0);
     sent.push((3, 0), br#"{"id":"v4"}"#, &crate::batch::tests::doc("v4"), 0);
     let body = r#"{"responseHeader":{"rf":1,"status":0,"QTime":72},
@@ -179,8 +179,7 @@ fn a_refusals_receipt_says_how_far_the_leader_came() {
         )
     };
     let mut sent = batch(&["a", "b"]);
-    let delete =
-        crate::convert::Converted::Delete { id: "c".into(), route: None, body: br#"{"id":"c"}"# };
+    let delete = convert::Converted::Delete { id: "c".into(), route: None, body: br#"{"id":"c"}"# };
     sent.push((2, 0), br#"{"delete":{"id":"c"}}"#, &delete, 0);
     sent.push((3, 0), br#"{"id":"d"}"#, &crate::batch::tests::doc("d"), 0);
     let applied =

@@ -31,6 +31,15 @@ pub(crate) enum Stage {
     Solr,
 }
 
+impl From<convert::Stage> for Stage {
+    fn from(stage: convert::Stage) -> Stage {
+        match stage {
+            convert::Stage::Parse => Stage::Parse,
+            convert::Stage::Convert => Stage::Convert,
+        }
+    }
+}
+
 /// The original line, as far as it is kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Original<'a> {

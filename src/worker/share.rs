@@ -16,7 +16,6 @@ use slog::{Logger, info, warn};
 use spool::{Beyond, Checkpoint, Identity, Kind as What, Spool, Standing};
 
 use crate::batch::{Batch, Kind, Outcome};
-use crate::convert::{Converted, Converter};
 use crate::doubts::{Audit, Doubt, Doubts};
 use crate::hold::{Hold, is_the_deltas};
 use crate::intents::Intents;
@@ -30,6 +29,7 @@ use crate::repeats::Ids;
 use crate::sorter::{Added, Sorter};
 use crate::versions;
 use crate::window::{self, Done, Window};
+use convert::{Converted, Converter};
 
 /// Between two checkpoints, in milliseconds.
 const CHECKPOINT: u64 = 1000;
@@ -382,7 +382,7 @@ impl Share {
                     let added = self.sorter.add(place, &line, &converted, posts, now);
                     let done = match &converted {
                         Converted::Reject { stage, reason } => {
-                            Some(rejected(&self.papers, place, &line, *stage, reason))
+                            Some(rejected(&self.papers, place, &line, (*stage).into(), reason))
                         }
                         Converted::Nothing => Some(Done::Nothing),
                         Converted::Doc { .. } | Converted::Delete { .. } => None,
@@ -478,7 +478,7 @@ impl Share {
                 return;
             }
             if let Converted::Reject { stage, reason } = &converted {
-                let done = rejected(&self.papers, place, &line, *stage, reason);
+                let done = rejected(&self.papers, place, &line, (*stage).into(), reason);
                 self.window.settle(place.index, done);
                 continue;
             }
@@ -867,7 +867,7 @@ fn rejected(papers: &Papers, place: Place, line: &[u8], stage: Stage, reason: &s
 /// What a line is that has ended two workers.
 fn poisoned<'a>() -> Converted<'a> {
     let reason = "two workers died or hung when they converted this line".into();
-    Converted::Reject { stage: Stage::Convert, reason }
+    Converted::Reject { stage: convert::Stage::Convert, reason }
 }
 
 /// The ids of a delta are looked at as far as that goes.

@@ -11,11 +11,11 @@ use cluster::{Cluster, Key, Router};
 
 use crate::age::Late;
 use crate::batch::{Batch, Kind, Outcome};
-use crate::convert::Converted;
 use crate::intents::Intents;
 use crate::lanes::ANY;
 use crate::lines::Place;
 use crate::posts::Posts;
+use convert::Converted;
 
 /// A batch holds so many times `batch.bytes` at most (and one line) of what it was made of.
 const ASIDE: u64 = 4;

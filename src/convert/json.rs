@@ -18,21 +18,21 @@ use serde_json::value::RawValue;
 const DEEPEST: usize = 100;
 
 /// So many members can be asked for by name.
-pub(crate) const NAMED: usize = 5;
+pub const NAMED: usize = 5;
 
 /// The top-level members of one object: some of them by name, the others only counted.
 #[derive(Debug, Default)]
-pub(crate) struct Members<'a> {
+pub struct Members<'a> {
     /// How many members there are.
-    pub(crate) count: usize,
+    pub count: usize,
     /// Those that were asked for: how often each stands there, and its last value.
-    pub(crate) named: [(usize, Option<&'a RawValue>); NAMED],
+    pub named: [(usize, Option<&'a RawValue>); NAMED],
     /// The others that are objects themselves: operations on a field, or child documents.
-    pub(crate) objects: Vec<&'a RawValue>,
+    pub objects: Vec<&'a RawValue>,
 }
 
 /// Reads one JSON object and nothing else; else says why it is none. No more than [`NAMED`] names.
-pub(crate) fn members<'a>(text: &'a str, names: &[&str]) -> Result<Members<'a>, String> {
+pub fn members<'a>(text: &'a str, names: &[&str]) -> Result<Members<'a>, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut members = Members::default();
     // Without a second brace there is none among the members, and they are skipped faster.
@@ -45,7 +45,7 @@ pub(crate) fn members<'a>(text: &'a str, names: &[&str]) -> Result<Members<'a>, 
 }
 
 /// The first value of a member, if the text is JSON so far. What comes behind is not looked at.
-pub(crate) fn first<'a>(text: &'a str, name: &str) -> Option<&'a RawValue> {
+pub fn first<'a>(text: &'a str, name: &str) -> Option<&'a RawValue> {
     let mut found = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let _ = First(name, &mut found).deserialize(&mut deserializer); // an error ends it early
@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for First<'_, '_, 'de> {
 }
 
 /// Whether the text is one JSON value of any kind; else why not.
-pub(crate) fn well_formed(text: &str) -> Result<(), String> {
+pub fn well_formed(text: &str) -> Result<(), String> {
     serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|e| reason(&e))
 }
 
@@ -163,7 +163,7 @@ impl<const WHOSE: usize> Visitor<'_> for Name<'_, WHOSE> {
 }
 
 /// What a JSON string means. `raw` is one, quotes and all, and its surrogates are in pairs.
-pub(crate) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
+pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.as_bytes().contains(&b'\\') {
         return Some(Cow::Borrowed(raw.strip_prefix('"')?.strip_suffix('"')?));
     }
@@ -172,7 +172,7 @@ pub(crate) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
 
 /// Where the first lone surrogate stands in well-formed JSON: half a character, of which Solr makes
 /// U+FFFD without a word.
-pub(crate) fn lone_surrogate(json: &[u8]) -> Option<usize> {
+pub fn lone_surrogate(json: &[u8]) -> Option<usize> {
     // Backslashes stand in strings only. Of `\\` the second is no beginning.
     let mut next = 0;
     for at in memchr_iter(b'\\', json) {
@@ -199,7 +199,7 @@ fn escaped_unit(json: &[u8]) -> Option<u32> {
 }
 
 /// Whether well-formed JSON nests deeper than Solr can take.
-pub(crate) fn too_deep(json: &[u8]) -> bool {
+pub fn too_deep(json: &[u8]) -> bool {
     // Each level takes two bytes. Hardly a line has so many brackets at all, and counting is quick.
     json.len() > 2 * DEEPEST
         && memchr2_iter(b'{', b'[', json).count() > DEEPEST

@@ -1,42 +1,69 @@
-//! A line becomes a document, a delete, nothing, or a reject. Nobody behind this judges a line
-//! again: what leaves here as a document may stand in a body between any others.
+//! A line becomes a document, a delete, nothing, or a reject: for workers, and for a person at the
+//! command line who wants to see it. Nobody behind this judges a line again: what leaves here as a
+//! document may stand in a body between any others. It reads no file, and starts no thread.
 //!
 //! So far a line *is* the document, and what it says travels byte for byte. The ways of
 //! `[convert]` come in here, and give their documents as bytes of their own.
+
+pub mod json;
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::json::{self, Members};
-use crate::rejects::Stage;
+use crate::json::Members;
 
 /// Longer an indexed term cannot be, in bytes (Lucene's `IndexWriter.MAX_TERM_LENGTH`).
 const LONGEST_ID: usize = 32_766;
 
+/// Where a line was found to be undeliverable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It is no JSON.
+    Parse,
+    /// It is nothing that may be sent.
+    Convert,
+}
+
 /// What became of a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Converted<'a> {
-    /// A document for Solr. Beside its id Solr may route by `field`, the value of the collection's
-    /// `router.field` as Java writes it, or by `root`, its `_root_`.
+pub enum Converted<'a> {
+    /// A document for Solr.
     Doc {
+        /// Its id, as Solr will have it.
         id: Cow<'a, str>,
+        /// Its JSON.
         body: Body<'a>,
+        /// The value of the collection's `router.field` as Java writes it: Solr may route by it.
         field: Option<Cow<'a, str>>,
+        /// Its `_root_`: Solr routes by it.
         root: Option<Cow<'a, str>>,
+        /// What a second time would do.
         repeat: Repeat,
     },
-    /// A delete by id: the object behind `"delete":`. `route` is its `_route_`.
-    Delete { id: Cow<'a, str>, route: Option<Cow<'a, str>>, body: &'a [u8] },
+    /// A delete by id.
+    Delete {
+        /// The id.
+        id: Cow<'a, str>,
+        /// Its `_route_`.
+        route: Option<Cow<'a, str>>,
+        /// The object behind `"delete":`.
+        body: &'a [u8],
+    },
     /// Nothing at all.
     Nothing,
     /// It can never be delivered.
-    Reject { stage: Stage, reason: String },
+    Reject {
+        /// Where that was found.
+        stage: Stage,
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 /// What it would do to carry out a document a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
+pub enum Repeat {
     /// Nothing: the same document would be there.
     Harmless,
     /// It counts (`inc`), appends (`add`) or takes one of several (`remove`), so it would do that twice.
@@ -50,7 +77,7 @@ pub(crate) enum Repeat {
 
 /// A document's JSON.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Body<'a> {
+pub enum Body<'a> {
     /// The line itself.
     Line,
     /// Something that was made from it.
@@ -61,7 +88,7 @@ pub(crate) enum Body<'a> {
 impl Converted<'_> {
     /// The id under which a document or delete stands and falls: a document that has a `_root_` takes
     /// the place of all that is under that.
-    pub(crate) fn name(&self) -> Option<&str> {
+    pub fn name(&self) -> Option<&str> {
         match self {
             Converted::Doc { root: Some(root), .. } => Some(root),
             Converted::Doc { id, .. } | Converted::Delete { id, .. } => Some(id),
@@ -70,7 +97,7 @@ impl Converted<'_> {
     }
 
     /// Whether it may be carried out once only.
-    pub(crate) fn is_guarded(&self) -> bool {
+    pub fn is_guarded(&self) -> bool {
         match self {
             Converted::Doc { repeat, .. } => match repeat {
                 Repeat::Counts | Repeat::Versioned(_) => true,
@@ -82,17 +109,18 @@ impl Converted<'_> {
 }
 
 /// Turns lines into what Solr is told.
-pub(crate) struct Converter {
+pub struct Converter {
     unique_key: String,
 }
 
 impl Converter {
-    pub(crate) fn new(config: &config::Config) -> Converter {
+    /// Makes one for a configuration.
+    pub fn new(config: &config::Config) -> Converter {
         Converter { unique_key: config.solr.unique_key.clone() }
     }
 
     /// The line stands without its newline. `router_field`: the member that routing looks at.
-    pub(crate) fn convert<'a>(&self, line: &'a [u8], router_field: Option<&str>) -> Converted<'a> {
+    pub fn convert<'a>(&self, line: &'a [u8], router_field: Option<&str>) -> Converted<'a> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Converted::Nothing;
         }
