@@ -35,6 +35,17 @@ pub(crate) enum Command {
     },
     /// Deliver these files now, with the same workers and guarantees; no daemon is needed
     Feed(Feed),
+    /// Show what would become of a delta's lines; nothing is sent
+    ///
+    /// Documents go to standard output, one a line, in the file's order; deletes as
+    /// {"delete":{"id":…}}. Rejected lines are told on standard error, with line number and reason.
+    #[command(after_help = "Exit code: 0 all lines can be converted, 1 some are rejected, 78 the \
+                            configuration is wrong. It reaches no network.")]
+    Convert {
+        /// A delta; - or nothing for standard input
+        #[arg(default_value = "-", hide_default_value = true)]
+        file: PathBuf,
+    },
     /// Ask the daemon how it is
     Status {
         /// Print the status document, for programs

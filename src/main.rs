@@ -3,6 +3,7 @@
 
 mod ask;
 mod cli;
+mod dry;
 mod feed;
 mod lists;
 mod offline;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Run => run(&cli),
         Command::Check { solr } => check(&cli, *solr),
         Command::Feed(what) => feed::feed(&cli, what),
+        Command::Convert { file } => dry::convert(&cli, file),
         Command::Status { json } => ask::status(&cli, *json),
         Command::Reload => ask::reload(&cli),
         Command::Stop => ask::stop(&cli),
@@ -106,6 +108,7 @@ fn deliver(options: Options) -> Result<Outcome, Trouble> {
 fn check(cli: &Cli, solr: bool) -> Result<ExitCode, Trouble> {
     let path = cli.config();
     let config = config::load(path)
+        .and_then(|config| convert::Converter::new(&config).map(|_| config))
         .map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.with_carets() })?;
     println!("{}: the configuration is right", path.display());
     if solr {

@@ -10,10 +10,14 @@
 //!
 //! - `read` readers for one value each, and the known keys
 //! - `walk` the file's keys, their defaults and bounds, and what must fit together
+//! - `fields` the same for `[convert]`, which is `conversion`, with `date`
 //! - `units`, `url` what durations, sizes and addresses mean
 //! - `not_yet` what this version refuses
 //! - `mistakes` line, column, words
 
+pub mod conversion;
+pub mod date;
+mod fields;
 mod mistakes;
 mod not_yet;
 mod read;
@@ -61,6 +65,8 @@ pub struct Config {
     pub batch: Batch,
     /// `[retry]`
     pub retry: Retry,
+    /// `[convert]`. None: a line is the document.
+    pub convert: Option<conversion::Convert>,
     /// `[monitor]`
     pub monitor: Monitor,
     /// `[health]`
@@ -445,5 +451,7 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod conversion_tests;
 #[cfg(test)]
 mod tests;

@@ -133,6 +133,14 @@ impl<'a> Page<'a> {
         Page { path, text, found: RefCell::default() }
     }
 
+    pub(crate) fn path(&self) -> &'a Path {
+        self.path
+    }
+
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
     pub(crate) fn mistake(&self, span: Range<usize>, message: String) {
         self.found.borrow_mut().push((span, message));
     }

@@ -10,10 +10,11 @@ use crate::mistakes::Page;
 type NotYet = (&'static str, fn(&DeValue<'_>) -> bool, &'static str);
 
 const NOT_YET: &[NotYet] = &[
+    ("convert.jq", any, "this version cannot run jq yet: use fields, or leave the table out"),
     (
-        "convert",
+        "convert.exec",
         any,
-        "this version cannot convert yet: leave the table out, lines are Solr documents",
+        "this version cannot run a converter yet: use fields, or leave the table out",
     ),
     (
         "monitor.http",

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use crate::mistakes::{MOST, Page, nearest};
 use crate::units;
@@ -64,6 +64,9 @@ impl<T: Copy> Read<T> {
     }
 }
 
+/// A key and its value.
+pub(crate) type Entry<'p> = (&'p Spanned<DeString<'p>>, &'p Spanned<DeValue<'p>>);
+
 /// One table of the file, or what is there instead of it.
 pub(crate) struct Section<'p> {
     page: &'p Page<'p>,
@@ -98,6 +101,42 @@ impl<'p> Section<'p> {
         self.page.mistake(at, format!("{named}: {what}"));
     }
 
+    /// A table that is an element of a list, or has a name that the operator chose.
+    pub(crate) fn of(
+        page: &'p Page<'p>,
+        name: String,
+        value: &'p Spanned<DeValue<'p>>,
+    ) -> Section<'p> {
+        let table = match value.get_ref() {
+            DeValue::Table(table) => Read::Good(table, value.span()),
+            _ => Read::Wrong,
+        };
+        Section { page, name, table, asked: Vec::new() }
+    }
+
+    /// All that is in here, in the order of the file: its keys are the operator's.
+    pub(crate) fn entries(&self) -> Vec<Entry<'p>> {
+        let Read::Good(table, _) = &self.table else { return Vec::new() };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        entries
+    }
+
+    /// What stands under a key, to be read by whoever asks.
+    pub(crate) fn value(&mut self, key: &'static str) -> Option<&'p Spanned<DeValue<'p>>> {
+        self.take(key)
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&mut self, key: &'static str) -> Read<bool> {
+        let Some(value) = self.take(key) else { return Read::Absent };
+        let read = match value.get_ref() {
+            DeValue::Boolean(flag) => Ok(*flag),
+            _ => Err("need true or false, without quotes".to_owned()),
+        };
+        self.judged(key, value.span(), read)
+    }
+
     fn take(&mut self, key: &'static str) -> Option<&'p Spanned<DeValue<'p>>> {
         self.asked.push(key);
         match self.table {
@@ -130,11 +169,6 @@ impl<'p> Section<'p> {
         Section { page: self.page, name, table, asked: Vec::new() }
     }
 
-    /// A key of this version that is read elsewhere, or refused by `not_yet`.
-    pub(crate) fn known(&mut self, key: &'static str) {
-        self.take(key);
-    }
-
     /// Says that a key without a default is missing; `like` is the line to add.
     pub(crate) fn missing(&self, key: &str, like: &str) {
         let (at, add) = match &self.table {
@@ -161,7 +195,13 @@ impl<'p> Section<'p> {
         self.judged(key, value.span(), read)
     }
 
-    fn judged<T>(&self, key: &str, at: Range<usize>, read: Result<T, String>) -> Read<T> {
+    /// Notes what is wrong with a value.
+    pub(crate) fn judged<T>(
+        &self,
+        key: &str,
+        at: Range<usize>,
+        read: Result<T, String>,
+    ) -> Read<T> {
         match read {
             Ok(value) => Read::Good(value, at),
             Err(what) => {

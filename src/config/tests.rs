@@ -132,6 +132,7 @@ fn defaults() -> Config {
             in_flight: 2,
         },
         retry: Retry { first: Duration::from_millis(200), most: secs(30) },
+        convert: None,
         monitor: Monitor {
             status: Socket { path: DEFAULT_STATUS_SOCKET.into(), mode: 0o666, group: None },
             control: Socket {
@@ -202,6 +203,7 @@ fn every_key_of_the_interface_is_read() {
             in_flight: 3,
         },
         retry: Retry { first: Duration::from_millis(201), most: secs(31) },
+        convert: None,
         monitor: Monitor {
             status: Socket { path: "/run/a.sock".into(), mode: 0o600, group: None },
             control: Socket {
@@ -676,18 +678,15 @@ fn certificates_go_with_https() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused_not_ignored() {
-    let cannot_convert =
-        "this version cannot convert yet: leave the table out, lines are Solr documents";
-    assert_eq!(more("[convert]\nkeep = \"all\""), format!("6:1: [convert]: {cannot_convert}"));
-    assert_eq!(more("[convert.fields]\nid = \"sku\""), format!("6:2: [convert]: {cannot_convert}"));
-    assert_eq!(more("[[convert]]"), format!("6:1: [convert]: {cannot_convert}"));
+    let no_exec = "this version cannot run a converter yet: use fields, or leave the table out";
+    assert_eq!(
+        more("[convert]\nexec = [\"/bin/cat\"]"),
+        format!("7:8: convert.exec = [\"/bin/cat\"]: {no_exec}")
+    );
+    let no_jq = "this version cannot run jq yet: use fields, or leave the table out";
     assert_eq!(
         said(&format!("convert.jq = '.'\n{MINIMAL}")),
-        format!("f.toml:1:1: [convert]: {cannot_convert}")
-    );
-    assert_eq!(
-        said(&format!("convert = 1\n{MINIMAL}")),
-        format!("f.toml:1:11: convert = 1: {cannot_convert}")
+        format!("f.toml:1:14: convert.jq = '.': {no_jq}")
     );
     assert_eq!(
         more("[monitor]\nhttp = \"127.0.0.1:9984\""),
@@ -963,6 +962,20 @@ fn the_shipped_file_is_good_and_needs_no_change_but_three_keys() {
     shipped.solr.urls = vec!["http://a:8983/solr".to_owned()];
     shipped.solr.collection = "c".to_owned();
     assert_eq!(shipped, defaults());
+}
+
+#[test]
+fn the_shipped_examples_of_a_conversion_are_good() {
+    let examples: String = SHIPPED
+        .lines()
+        .filter_map(|line| line.strip_prefix("#    "))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    assert!(examples.starts_with("[convert]\n"), "{examples}");
+    match read(&format!("{SHIPPED}\n{examples}")).unwrap().convert {
+        Some(conversion::Convert::Fields(fields)) => assert_eq!(fields.fields.len(), 11),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use crate::conversion::Convert;
 use crate::mistakes::Page;
 use crate::read::{Read, Section, duration_within};
 use crate::units::show_duration;
@@ -35,18 +36,33 @@ pub(crate) fn file(path: &Path, page: &Page<'_>, table: &DeTable<'_>) -> Config 
     let mut solr_section = file.section("solr", "[solr]");
     let (solr, timeout) = solr(&mut solr_section);
     let mut workers_section = file.section("workers", "[workers]");
-    let (workers, hang_timeout) = workers(&mut workers_section, &solr.unique_key);
+    let (mut workers, keys, hang_timeout) = workers(&mut workers_section, &solr.unique_key);
     no_slow_answer_is_a_hang(&solr_section, timeout, &workers_section, hang_timeout);
     solr_section.finish();
-    workers_section.finish();
     let batch = batch(file.section("batch", "[batch]"));
     let retry = retry(file.section("retry", "[retry]"));
-    file.known("convert"); // not_yet refuses it
+    let convert = fields::convert(
+        file.section("convert", "[convert.fields] with id = \"sku\""),
+        &solr.unique_key,
+    );
+    told_apart(&mut workers, &workers_section, keys, convert.as_ref(), &solr.unique_key);
+    workers_section.finish();
     let monitor = monitor(file.section("monitor", "[monitor]"));
     let health = health(file.section("health", "[health]"));
     let log = log(file.section("log", "[log]"));
     file.finish();
-    Config { path: path.to_owned(), spool, solr, workers, batch, retry, monitor, health, log }
+    Config {
+        path: path.to_owned(),
+        spool,
+        solr,
+        workers,
+        batch,
+        retry,
+        convert,
+        monitor,
+        health,
+        log,
+    }
 }
 
 fn spool(mut section: Section<'_>) -> Spool {
@@ -242,23 +258,64 @@ fn client_cert(mut section: Section<'_>) -> Option<ClientCert> {
 }
 
 /// `unique_key`: what tells documents apart, if nothing else is said.
-fn workers(section: &mut Section<'_>, unique_key: &str) -> (Workers, Read<Duration>) {
+fn workers(section: &mut Section<'_>, unique_key: &str) -> (Workers, Keys, Read<Duration>) {
     let processors = std::thread::available_parallelism().map_or(1, usize::from); // asks, starts none
     let processors = u32::try_from(processors).unwrap_or(u32::MAX).min(*Workers::COUNT.end());
     let count = section.number32("count", processors, Workers::COUNT).or(processors);
-    let partition = section
-        .word("partition", &[("line", Partition::Line), ("id", Partition::Id)])
-        .or(Partition::Line);
-    let partition_key = section
-        .string("partition_key", "a member's name such as \"id\"", |text| match text.len() {
+    let partition = section.word("partition", &[("line", Partition::Line), ("id", Partition::Id)]);
+    let partition_at = partition.place();
+    let partition = partition.or(Partition::Line);
+    let partition_key = section.string("partition_key", "a member's name such as \"id\"", |text| {
+        match text.len() {
             1..=1000 => Ok(text.to_owned()),
             _ => Err("need the name of a member, such as \"id\"".to_owned()),
-        })
-        .or(unique_key.to_owned());
+        }
+    });
+    let keys = match partition_key {
+        Read::Absent => Keys::NotSaid(partition_at),
+        Read::Good(..) | Read::Wrong => Keys::Said,
+    };
+    let partition_key = partition_key.or(unique_key.to_owned());
     let hang_timeout = section.duration("hang_timeout", s(90), s(1)..=DAY);
     let stop_timeout = section.duration("stop_timeout", s(25), ms(100)..=HOUR).or(s(25));
     let hang = hang_timeout.holds(s(90)).unwrap_or(s(90));
-    (Workers { count, partition, partition_key, hang_timeout: hang, stop_timeout }, hang_timeout)
+    let workers = Workers { count, partition, partition_key, hang_timeout: hang, stop_timeout };
+    (workers, keys, hang_timeout)
+}
+
+/// Whether `partition_key` is there; else where `partition` stands, if that is.
+enum Keys {
+    Said,
+    NotSaid(Option<Range<usize>>),
+}
+
+/// Where a conversion makes the id, the line says by another member which document it is: by the one
+/// that becomes the id, and where none does, only the operator knows.
+fn told_apart(
+    workers: &mut Workers,
+    section: &Section<'_>,
+    keys: Keys,
+    convert: Option<&Convert>,
+    unique_key: &str,
+) {
+    let (Keys::NotSaid(at), Some(convert)) = (keys, convert) else { return };
+    let source = match convert {
+        Convert::Jq(_) => None,
+        Convert::Fields(fields) => match fields.fields.iter().find(|f| f.name == unique_key) {
+            None => Some(unique_key), // it passes through
+            Some(field) if field.is_rename() => field.paths().next().map(|path| path.first()),
+            Some(_) => None,
+        },
+    };
+    match (source, at) {
+        (Some(member), _) => workers.partition_key = member.to_owned(),
+        (None, Some(at)) if workers.partition == Partition::Id => {
+            let what = "needs partition_key beside it, the member of a line that tells documents apart: \
+                        the id is computed";
+            section.wrong("partition", at, what);
+        }
+        (None, _) => {}
+    }
 }
 
 fn no_slow_answer_is_a_hang(

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use memchr::{memchr_iter, memchr2_iter};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Deeper than this an object may not nest. (Solr 9 answers 500, a stack overflow, somewhere below
@@ -26,9 +26,28 @@ pub struct Members<'a> {
     /// How many members there are.
     pub count: usize,
     /// Those that were asked for: how often each stands there, and its last value.
-    pub named: [(usize, Option<&'a RawValue>); NAMED],
+    pub named: [(usize, Option<&'a str>); NAMED],
     /// The others that are objects themselves: operations on a field, or child documents.
-    pub objects: Vec<&'a RawValue>,
+    pub objects: Vec<&'a str>,
+}
+
+impl<'a> Members<'a> {
+    /// Of members that are known one by one.
+    pub(crate) fn of(all: impl Iterator<Item = (&'a str, &'a str)>, names: &[&str]) -> Members<'a> {
+        let mut members = Members::default();
+        for (name, value) in all {
+            members.count += 1;
+            match names.iter().position(|asked| *asked == name) {
+                Some(n) => {
+                    members.named[n].0 += 1;
+                    members.named[n].1 = Some(value);
+                }
+                None if value.starts_with('{') => members.objects.push(value),
+                None => {}
+            }
+        }
+        members
+    }
 }
 
 /// Reads one JSON object and nothing else; else says why it is none. No more than [`NAMED`] names.
@@ -87,7 +106,7 @@ pub fn well_formed(text: &str) -> Result<(), String> {
 }
 
 /// serde_json's words, with the column as bytes of the line, which is what it counts.
-fn reason(error: &serde_json::Error) -> String {
+pub(crate) fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.rfind(" at line ").map_or(&text[..], |at| &text[..at]);
     format!("malformed JSON at byte {}: {what}", error.column())
@@ -122,7 +141,7 @@ impl<'de, const OBJECTS: bool> Visitor<'de> for Named<'_, '_, 'de, OBJECTS> {
             match name {
                 Some(n) => {
                     members.named[n].0 += 1;
-                    members.named[n].1 = Some(map.next_value()?);
+                    members.named[n].1 = Some(map.next_value::<&RawValue>()?.get());
                 }
                 None if !OBJECTS => {
                     map.next_value::<IgnoredAny>()?;
@@ -130,7 +149,7 @@ impl<'de, const OBJECTS: bool> Visitor<'de> for Named<'_, '_, 'de, OBJECTS> {
                 None => {
                     let value: &RawValue = map.next_value()?;
                     if value.get().starts_with('{') {
-                        members.objects.push(value);
+                        members.objects.push(value.get());
                     }
                 }
             }
@@ -168,6 +187,86 @@ pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(raw.strip_prefix('"')?.strip_suffix('"')?));
     }
     serde_json::from_str(raw).ok().map(Cow::Owned)
+}
+
+/// Writes a string as JSON.
+pub(crate) fn write_string(text: &str, out: &mut String) {
+    let special = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\');
+    if text.bytes().any(special) {
+        out.push_str(&serde_json::to_string(text).expect("a string is JSON"));
+    } else {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    }
+}
+
+/// Whether a text is a number as JSON writes it.
+pub(crate) fn is_number(text: &str) -> bool {
+    text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        && !text.ends_with(|last: char| last.is_ascii_whitespace())
+        && serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// The beginning of a value.
+pub(crate) fn excerpt(raw: &str) -> &str {
+    let mut end = raw.len().min(40);
+    while !raw.is_char_boundary(end) {
+        end -= 1;
+    }
+    &raw[..end]
+}
+
+/// The elements of a raw list, one after the other.
+pub(crate) fn elements<'a>(raw: &'a str, mut each: impl FnMut(&'a str)) {
+    struct Elements<F>(F);
+    impl<'de, F: FnMut(&'de str)> Visitor<'de> for Elements<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+            while let Some(element) = list.next_element::<&RawValue>()? {
+                self.0(element.get());
+            }
+            Ok(())
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(raw);
+    let read = deserializer.deserialize_seq(Elements(&mut each));
+    debug_assert!(read.is_ok(), "it was read before: {raw}");
+}
+
+/// The value of a member of a raw object; of several with this name the last, as most readers have it.
+/// `None` also where the value is no object.
+pub(crate) fn last<'a>(raw: &'a str, name: &str) -> Option<&'a str> {
+    struct Last<'n, 'o, 'de>(&'n str, &'o mut Option<&'de str>);
+    impl<'de> Visitor<'de> for Last<'_, '_, 'de> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(name) = map.next_key_seed(Name::<3>(&[self.0]))? {
+                match name {
+                    Some(_) => *self.1 = Some(map.next_value::<&RawValue>()?.get()),
+                    None => drop(map.next_value::<IgnoredAny>()?),
+                }
+            }
+            Ok(())
+        }
+    }
+    if !raw.starts_with('{') {
+        return None;
+    }
+    let mut found = None;
+    let read = serde_json::Deserializer::from_str(raw).deserialize_map(Last(name, &mut found));
+    debug_assert!(read.is_ok(), "it was read before: {raw}");
+    found
 }
 
 /// Where the first lone surrogate stands in well-formed JSON: half a character, of which Solr makes
@@ -292,8 +391,8 @@ mod tests {
         let found =
             members(r#"{"\u0069d":1,"i\u0064":2,"Id":3,"b":{"id":4}}"#, &["id", "b"]).unwrap();
         assert_eq!(found.count, 4);
-        assert_eq!((found.named[0].0, found.named[0].1.unwrap().get()), (2, "2"));
-        assert_eq!((found.named[1].0, found.named[1].1.unwrap().get()), (1, r#"{"id":4}"#));
+        assert_eq!((found.named[0].0, found.named[0].1.unwrap()), (2, "2"));
+        assert_eq!((found.named[1].0, found.named[1].1.unwrap()), (1, r#"{"id":4}"#));
     }
 
     #[test]

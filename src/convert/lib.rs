@@ -2,16 +2,26 @@
 //! command line who wants to see it. Nobody behind this judges a line again: what leaves here as a
 //! document may stand in a body between any others. It reads no file, and starts no thread.
 //!
-//! So far a line *is* the document, and what it says travels byte for byte. The ways of
-//! `[convert]` come in here, and give their documents as bytes of their own.
+//! Without `[convert]` a line *is* the document, and travels byte for byte. Else a document is made of it,
+//! and passes the same checks.
+//!
+//! - `fields` a document field by field; `cast` what is done to a value, `number` exactly
+//! - `json` what a text is as JSON
 
+mod cast;
+mod fields;
 pub mod json;
+mod number;
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
+use config::conversion::Convert;
+use config::{Config, Mistakes};
 
-use crate::json::Members;
+use crate::fields::{Fields, Made};
+use crate::json::{Members, excerpt};
+
+pub use crate::fields::Scratch;
 
 /// Longer an indexed term cannot be, in bytes (Lucene's `IndexWriter.MAX_TERM_LENGTH`).
 const LONGEST_ID: usize = 32_766;
@@ -81,7 +91,6 @@ pub enum Body<'a> {
     /// The line itself.
     Line,
     /// Something that was made from it.
-    #[allow(dead_code, reason = "`[convert]` will give these")]
     Made(Cow<'a, [u8]>),
 }
 
@@ -111,76 +120,166 @@ impl Converted<'_> {
 /// Turns lines into what Solr is told.
 pub struct Converter {
     unique_key: String,
+    way: Way,
+}
+
+/// How a line becomes a document.
+enum Way {
+    /// It is one.
+    Line,
+    /// Field by field.
+    Fields(Fields),
+}
+
+/// A reject's reason and where it was found.
+type Refused = (Stage, String);
+
+fn parse(reason: String) -> Refused {
+    (Stage::Parse, reason)
+}
+
+fn refuse(reason: String) -> Refused {
+    (Stage::Convert, reason)
 }
 
 impl Converter {
-    /// Makes one for a configuration.
-    pub fn new(config: &config::Config) -> Converter {
-        Converter { unique_key: config.solr.unique_key.clone() }
+    /// Makes one for a configuration; else tells the mistakes that only show now.
+    pub fn new(config: &Config) -> Result<Converter, Mistakes> {
+        let unique_key = config.solr.unique_key.clone();
+        let way = match &config.convert {
+            None => Way::Line,
+            Some(Convert::Fields(plan)) => Way::Fields(Fields::new(plan, &unique_key)),
+            Some(Convert::Jq(program)) => {
+                return Err(program.mistake(0..1, "this version cannot run jq yet"));
+            }
+        };
+        Ok(Converter { unique_key, way })
     }
 
-    /// The line stands without its newline. `router_field`: the member that routing looks at.
-    pub fn convert<'a>(&self, line: &'a [u8], router_field: Option<&str>) -> Converted<'a> {
+    /// The line stands without its newline. `scratch`: room to work, the same for line after line.
+    /// `router_field`: the member that routing looks at.
+    pub fn convert<'a>(
+        &'a self,
+        line: &'a [u8],
+        scratch: &'a mut Scratch,
+        router_field: Option<&str>,
+    ) -> Converted<'a> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Converted::Nothing;
         }
-        self.judge(line, router_field)
+        self.judge(line, scratch, router_field)
             .unwrap_or_else(|(stage, reason)| Converted::Reject { stage, reason })
     }
 
     fn judge<'a>(
-        &self,
+        &'a self,
         line: &'a [u8],
+        scratch: &'a mut Scratch,
         router_field: Option<&str>,
-    ) -> Result<Converted<'a>, (Stage, String)> {
-        let parse = |reason| (Stage::Parse, reason);
-        let refuse = |reason| (Stage::Convert, reason);
+    ) -> Result<Converted<'a>, Refused> {
         let text = std::str::from_utf8(line).map_err(|e| parse(broken_utf8(line, &e)))?;
         if let Some(kind) = no_object(text) {
             json::well_formed(text).map_err(parse)?;
             return Err(refuse(format!("{kind}, not a JSON object")));
         }
-        let field = router_field.unwrap_or_default();
-        let names = [&self.unique_key, "delete", "_root_", "_version_", field];
+        match &self.way {
+            Way::Line => self.judge_line(text, router_field),
+            Way::Fields(fields) => {
+                let made = fields.make(text, scratch).map_err(parse)?.map_err(refuse)?;
+                let scratch: &'a Scratch = scratch;
+                self.judge_made(made, fields, text, scratch, router_field)
+            }
+        }
+    }
+
+    /// A line that is a document, or a delete.
+    fn judge_line<'a>(
+        &self,
+        text: &'a str,
+        router_field: Option<&str>,
+    ) -> Result<Converted<'a>, Refused> {
+        let names = self.names(router_field);
         let asked = if router_field.is_some() { &names[..] } else { &names[..4] };
         let members = json::members(text, asked).map_err(parse)?;
-        if let Some(at) = json::lone_surrogate(line) {
+        if let Some(at) = json::lone_surrogate(text.as_bytes()) {
             let half = &text[at..at + 6];
             return Err(refuse(format!("a lone surrogate, {half} at byte {}", at + 1)));
         }
-        if json::too_deep(line) {
-            return Err(refuse("nested deeper than 100 levels, which Solr cannot take".into()));
-        }
+        not_too_deep(text)?;
         match members.named[1].1 {
             Some(delete) if members.count == 1 => delete_by_id(delete).map_err(refuse),
-            _ => {
-                let id = the_one(&members, 0, &self.unique_key).and_then(|id| {
-                    read_id(id.ok_or_else(|| format!("no member {}", self.unique_key))?)
-                        .map_err(|why| format!("{} {why}", self.unique_key))
-                });
-                let repeat = repeat(&members).map_err(refuse)?;
-                // What stands there twice, or is no plain value, Solr alone can make sense of.
-                let value = |n: usize| match members.named[n] {
-                    (1, Some(value)) => plain(value),
-                    _ => None,
-                };
-                Ok(Converted::Doc {
-                    id: id.map_err(refuse)?,
-                    body: Body::Line,
-                    field: value(4),
-                    root: value(2).filter(|_| !is_number(members.named[2].1)),
-                    repeat,
-                })
+            _ => self.document(&members, Body::Line),
+        }
+    }
+
+    /// What `fields` has made. It is JSON, and no document that only looks like a delete is one.
+    fn judge_made<'a>(
+        &self,
+        made: Made,
+        fields: &'a Fields,
+        line: &'a str,
+        scratch: &'a Scratch,
+        router_field: Option<&str>,
+    ) -> Result<Converted<'a>, Refused> {
+        let out = &scratch.out;
+        if let Some(at) = json::lone_surrogate(out.as_bytes()) {
+            return Err(refuse(format!("a lone surrogate, {}", &out[at..at + 6])));
+        }
+        match made {
+            Made::Nothing => Ok(Converted::Nothing),
+            Made::Delete => delete_by_id(out).map_err(refuse),
+            Made::Doc => {
+                not_too_deep(out)?;
+                let names = self.names(router_field);
+                let members = Members::of(fields.members(line, scratch), &names);
+                self.document(&members, Body::Made(out.as_bytes().into()))
             }
         }
+    }
+
+    /// The members by which a document is judged.
+    fn names<'n>(&'n self, router_field: Option<&'n str>) -> [&'n str; json::NAMED] {
+        let field = router_field.unwrap_or_default();
+        [&self.unique_key, "delete", "_root_", "_version_", field]
+    }
+
+    fn document<'a>(
+        &self,
+        members: &Members<'a>,
+        body: Body<'a>,
+    ) -> Result<Converted<'a>, Refused> {
+        let id = the_one(members, 0, &self.unique_key).and_then(|id| {
+            read_id(id.ok_or_else(|| format!("no member {}", self.unique_key))?)
+                .map_err(|why| format!("{} {why}", self.unique_key))
+        });
+        let repeat = repeat(members).map_err(refuse)?;
+        // What stands there twice, or is no plain value, Solr alone can make sense of.
+        let value = |n: usize| match members.named[n] {
+            (1, Some(value)) => plain(value),
+            _ => None,
+        };
+        Ok(Converted::Doc {
+            id: id.map_err(refuse)?,
+            body,
+            field: value(4),
+            root: value(2).filter(|_| !is_number(members.named[2].1)),
+            repeat,
+        })
+    }
+}
+
+fn not_too_deep(text: &str) -> Result<(), Refused> {
+    match json::too_deep(text.as_bytes()) {
+        true => Err(refuse("nested deeper than 100 levels, which Solr cannot take".into())),
+        false => Ok(()),
     }
 }
 
 /// What a document's members say of a second time; or why nobody could tell one from two.
 fn repeat(members: &Members<'_>) -> Result<Repeat, String> {
-    let once_only = |value: &RawValue| {
-        value.get().starts_with('{')
-            && json::members(value.get(), &["inc", "add", "remove"])
+    let once_only = |value: &str| {
+        value.starts_with('{')
+            && json::members(value, &["inc", "add", "remove"])
                 .is_ok_and(|operation| operation.named.iter().any(|(count, _)| *count > 0))
     };
     // Whatever a field is called.
@@ -190,14 +289,14 @@ fn repeat(members: &Members<'_>) -> Result<Repeat, String> {
         return Ok(if counts { Repeat::Counts } else { Repeat::Harmless });
     };
     // (Two versions in one document Solr cannot read.)
-    match (version.get().trim_matches('"').parse::<i64>(), counts) {
+    match (version.trim_matches('"').parse::<i64>(), counts) {
         (Ok(any @ (0 | 1)), false) => Ok(Repeat::AnyVersion(any)),
         (Ok(version), _) if !matches!(version, 0 | 1) => Ok(Repeat::Versioned(version)),
         (_, false) => Ok(Repeat::Versioned(0)),
         (_, true) => Err(format!(
             "_version_ is {} beside inc, add or remove, which a second try could carry out twice: \
              give the document's version, or none",
-            excerpt(version.get())
+            excerpt(version)
         )),
     }
 }
@@ -219,11 +318,7 @@ fn no_object(text: &str) -> Option<&'static str> {
 }
 
 /// A member that may stand there once.
-fn the_one<'a>(
-    members: &Members<'a>,
-    which: usize,
-    name: &str,
-) -> Result<Option<&'a RawValue>, String> {
+fn the_one<'a>(members: &Members<'a>, which: usize, name: &str) -> Result<Option<&'a str>, String> {
     match members.named[which] {
         (0 | 1, value) => Ok(value),
         (n, _) => Err(format!("{name} stands there {n} times")),
@@ -231,8 +326,8 @@ fn the_one<'a>(
 }
 
 /// A value as Java's `toString` writes it, where that is as it stands there.
-fn plain(value: &RawValue) -> Option<Cow<'_, str>> {
-    let raw = value.get();
+fn plain(value: &str) -> Option<Cow<'_, str>> {
+    let raw = value;
     match raw.as_bytes()[0] {
         b'"' => json::unescape(raw),
         b't' | b'f' => Some(Cow::Borrowed(raw)),
@@ -240,13 +335,13 @@ fn plain(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-fn is_number(value: Option<&RawValue>) -> bool {
-    value.is_some_and(|v| matches!(v.get().as_bytes()[0], b'-' | b'0'..=b'9'))
+fn is_number(value: Option<&str>) -> bool {
+    value.is_some_and(|v| matches!(v.as_bytes()[0], b'-' | b'0'..=b'9'))
 }
 
 /// An id as Solr will have it: a string as it is, of an integer its digits.
-fn read_id(value: &RawValue) -> Result<Cow<'_, str>, String> {
-    let raw = value.get();
+fn read_id(value: &str) -> Result<Cow<'_, str>, String> {
+    let raw = value;
     let id = match raw.as_bytes()[0] {
         b'"' => json::unescape(raw).ok_or("cannot be read")?,
         b'-' | b'0'..=b'9' if raw == "-0" => Cow::Borrowed("0"),
@@ -265,20 +360,11 @@ fn read_id(value: &RawValue) -> Result<Cow<'_, str>, String> {
     }
 }
 
-/// The beginning of a value.
-fn excerpt(raw: &str) -> &str {
-    let mut end = raw.len().min(40);
-    while !raw.is_char_boundary(end) {
-        end -= 1;
-    }
-    &raw[..end]
-}
-
 /// `{"delete":{"id":"x"}}`, perhaps with `_route_`. Nothing else is taken: Solr would also carry
 /// out a query.
-fn delete_by_id(value: &RawValue) -> Result<Converted<'_>, String> {
+fn delete_by_id(value: &str) -> Result<Converted<'_>, String> {
     let need = "need {\"delete\":{\"id\":\"…\"}}";
-    let raw = value.get();
+    let raw = value;
     if !raw.starts_with('{') {
         return Err(format!("delete is no object: {need}"));
     }
@@ -288,26 +374,30 @@ fn delete_by_id(value: &RawValue) -> Result<Converted<'_>, String> {
     }
     let id =
         the_one(&members, 0, "delete.id")?.ok_or_else(|| format!("delete has no id: {need}"))?;
-    let route =
-        the_one(&members, 1, "delete._route_")?.map(|route| match route.get().as_bytes()[0] {
-            b'"' => json::unescape(route.get()).ok_or("delete._route_ cannot be read".to_string()),
-            _ => Err("delete._route_ is no string".to_string()),
-        });
+    let route = the_one(&members, 1, "delete._route_")?.map(|route| match route.as_bytes()[0] {
+        b'"' => json::unescape(route).ok_or("delete._route_ cannot be read".to_string()),
+        _ => Err("delete._route_ is no string".to_string()),
+    });
     let named = read_id(id).map_err(|why| format!("delete.id {why}"))?;
     Ok(Converted::Delete {
         // A delete takes a number as it is written, a document takes its value.
-        id: if id.get() == "-0" { "-0".into() } else { named },
+        id: if id == "-0" { "-0".into() } else { named },
         route: route.transpose()?,
         body: raw.as_bytes(),
     })
 }
 
 #[cfg(test)]
+mod fields_tests;
+#[cfg(test)]
+mod reference_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn convert(line: &[u8]) -> Converted<'_> {
-        Converter { unique_key: "id".into() }.convert(line, None)
+        let converter = Box::leak(Box::new(Converter { unique_key: "id".into(), way: Way::Line }));
+        converter.convert(line, Box::leak(Box::default()), None)
     }
 
     fn doc(line: &str) -> String {

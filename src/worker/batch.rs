@@ -373,7 +373,7 @@ impl Batch {
 /// Where the value of a document's own `_version_` stands in it.
 fn own_version(document: &[u8]) -> Option<Range<usize>> {
     let text = std::str::from_utf8(document).ok()?;
-    let value = json::members(text, &["_version_"]).ok()?.named[0].1?.get();
+    let value = json::members(text, &["_version_"]).ok()?.named[0].1?;
     let start = value.as_ptr() as usize - text.as_ptr() as usize;
     Some(start..start + value.len())
 }

@@ -44,7 +44,7 @@ impl Office {
         let cell = self.board.worker(1, slot);
         cell.take_over();
         let shop = Shop {
-            converter: Converter::new(&self.config),
+            converter: Converter::new(&self.config).unwrap(),
             config: self.config.clone(),
             spool: self.spool.clone(),
             board: self.board,

@@ -14,7 +14,7 @@ use crate::merge::Merge;
 use crate::partition::Partition;
 use crate::receipt::{self, Reply, Verdict};
 use crate::versions;
-use convert::{Body, Converted, Converter, Repeat};
+use convert::{Body, Converted, Converter, Repeat, Scratch};
 
 /// A delta's line: what becomes of it stands in a body between others, and is what it was.
 pub fn line(bytes: &[u8]) {
@@ -22,10 +22,11 @@ pub fn line(bytes: &[u8]) {
         return;
     }
     let config = config::Config::for_feed(vec!["http://localhost:8983/solr".into()], "c".into());
-    let converter = Converter::new(&config.expect("it is one"));
+    let converter = Converter::new(&config.expect("it is one")).expect("nothing to be made");
     one_owner(bytes);
     let field = (bytes.len() % 2 == 0).then_some("shop");
-    let converted = converter.convert(bytes, field);
+    let mut scratch = Scratch::default();
+    let converted = converter.convert(bytes, &mut scratch, field);
     let Some(name) = converted.name() else { return };
     let mut batch = Batch::default();
     let mut push = |line: &[u8], converted: &Converted<'_>| {

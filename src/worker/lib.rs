@@ -130,8 +130,12 @@ pub fn run(seat: Seat) -> i32 {
     let cell = seat.board.worker(seat.generation, seat.slot as usize);
     cell.take_over();
     cell.set_heartbeat(sys::clock::now_ms());
+    let converter = match Converter::new(&seat.config) {
+        Ok(converter) => converter,
+        Err(mistakes) => return refuse(seat.pipe, mistakes.to_string(), &seat.log),
+    };
     let shop = Shop {
-        converter: Converter::new(&seat.config),
+        converter,
         config: seat.config,
         spool: seat.spool,
         board: seat.board,
@@ -149,13 +153,16 @@ pub fn run(seat: Seat) -> i32 {
             }
             desk.run()
         }
-        Err(reason) => {
-            debug!(shop.log, "cannot begin"; "reason" => &reason); // the parent tells it
-            // The first message of all always fits.
-            let _ = sys::socket::send_message(seat.pipe.as_fd(), &Report::Refused(reason).encode());
-            1
-        }
+        Err(reason) => refuse(seat.pipe, reason, &shop.log),
     }
+}
+
+/// Says why it cannot begin; the exit code.
+fn refuse(pipe: OwnedFd, reason: String, log: &Logger) -> i32 {
+    debug!(log, "cannot begin"; "reason" => &reason); // the parent tells it
+    // The first message of all always fits.
+    let _ = sys::socket::send_message(pipe.as_fd(), &Report::Refused(reason).encode());
+    1
 }
 
 /// Reads secrets, sees to Solr if somebody waits for it, and starts the post threads.

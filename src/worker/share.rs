@@ -29,7 +29,7 @@ use crate::repeats::Ids;
 use crate::sorter::{Added, Sorter};
 use crate::versions;
 use crate::window::{self, Done, Window};
-use convert::{Converted, Converter};
+use convert::{Converted, Converter, Scratch};
 
 /// Between two checkpoints, in milliseconds.
 const CHECKPOINT: u64 = 1000;
@@ -334,6 +334,7 @@ impl Share {
     /// Reads and converts lines until a batch is full, the window is, or the turn is over. Answers
     /// whether it could go on at once.
     fn read(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> bool {
+        let mut scratch = Scratch::default();
         while self.can_read(posts, now) {
             match self.lines.next() {
                 Ok(Found::Line(place, _) | Found::TooLong(place, _)) if self.is_done(place) => {
@@ -365,7 +366,7 @@ impl Share {
                         false => {
                             shop.cell.set_hand(place.index + 1);
                             let field = self.sorter.router_field();
-                            let converted = shop.converter.convert(&line, field);
+                            let converted = shop.converter.convert(&line, &mut scratch, field);
                             shop.cell.set_hand(0);
                             converted
                         }
@@ -467,11 +468,12 @@ impl Share {
 
     /// Sorts the lines that had to wait, as far as they need not any more.
     fn add_held(&mut self, shop: &Shop, posts: &mut Posts, now: u64) {
+        let mut scratch = Scratch::default();
         while let Some((place, line)) = self.held.pop_front() {
             self.sorter.come_late(self.papers.late(place.index));
             let converted = match self.order.poison.contains(&place.index) {
                 true => poisoned(),
-                false => shop.converter.convert(&line, self.sorter.router_field()),
+                false => shop.converter.convert(&line, &mut scratch, self.sorter.router_field()),
             };
             if is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts) {
                 self.held.push_front((place, line));
@@ -493,7 +495,7 @@ impl Share {
 
     /// Sorts what of a batch is not settled once more, by the layout of now.
     fn sort_again(&mut self, batch: &Batch, shop: &Shop, posts: &mut Posts, now: u64) {
-        let mut not_yet = Vec::new();
+        let (mut not_yet, mut scratch) = (Vec::new(), Scratch::default());
         // All of them before the first is added: it may stand in several batches then.
         let open = |n: &usize| batch.entries[*n].outcome == Outcome::Open;
         (0..batch.len()).filter(open).for_each(|n| self.sorter.free_one(batch, n));
@@ -508,7 +510,8 @@ impl Share {
                 let place = Place { index: entry.line, offset: entry.offset, end: 0 };
                 let line = batch.original(n);
                 self.sorter.come_late(self.papers.late(place.index));
-                let converted = shop.converter.convert(line, self.sorter.router_field());
+                let converted =
+                    shop.converter.convert(line, &mut scratch, self.sorter.router_field());
                 let added = self.sorter.add(place, line, &converted, posts, now);
                 if added == Added::NotYet {
                     not_yet.push((place, line.to_vec()));
@@ -651,6 +654,7 @@ impl Share {
         if let Some(left) = self.read_hold.left(now) {
             return Turn::Wait(left);
         }
+        let mut scratch = Scratch::default();
         // No more at a time than the lanes take.
         while posts.has_room() && self.held.is_empty() {
             let Some(doubt) = again.pop_front() else { break };
@@ -660,7 +664,8 @@ impl Share {
                     // (It was read before, so it can be.)
                     let Ok(line) = self.papers.line(place, &bytes) else { continue };
                     self.sorter.come_late(self.papers.late(place.index));
-                    let converted = shop.converter.convert(&line, self.sorter.router_field());
+                    let converted =
+                        shop.converter.convert(&line, &mut scratch, self.sorter.router_field());
                     if self.sorter.add(place, &line, &converted, posts, now) == Added::NotYet {
                         self.held.push_back((place, line.to_vec()));
                     }

@@ -11,6 +11,7 @@ mod bad_input;
 mod by_id;
 mod cancel;
 mod clients;
+mod convert;
 mod deaths;
 mod deliver;
 mod disk;
