@@ -26,6 +26,7 @@ struct Input {
 
 pub(crate) fn feed(cli: &Cli, what: &Feed) -> Result<ExitCode, Trouble> {
     let mut config = configuration(cli, what)?;
+    crate::judge_conversion(&config)?;
     let inputs = name(&what.files)?;
     let dir = tempfile::Builder::new()
         .prefix("solr-updater-feed-")

@@ -58,6 +58,12 @@ fn load(cli: &Cli) -> Result<Config, Trouble> {
         .map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.to_string() })
 }
 
+/// Makes the conversion once, for its mistakes: a program's only show then.
+fn judge_conversion(config: &Config) -> Result<(), Trouble> {
+    let made = convert::Converter::new(config);
+    made.map(drop).map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.to_string() })
+}
+
 fn run(cli: &Cli) -> Result<ExitCode, Trouble> {
     let outcome = deliver(Options { config: load(cli)?, task: Task::Serve })?;
     match outcome.reason {

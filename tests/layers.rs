@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 #[rustfmt::skip]
 const NOT_UNDER_THE_PARENT: &[&str] = &[
     "async-std", "crossbeam-channel", "futures-executor", "hyper", "interprocess", "io-uring",
+    "jaq-core", "jaq-json", "jaq-std", "jiff",
     "mio", "notify", "rayon", "reqwest", "serde_json", "slog-async", "smol", "threadpool", "tokio",
     "tokio-uring", "ureq",
 ];

@@ -137,6 +137,15 @@ fn one_way_of_converting_is_enough() {
         said("[convert]\nkeep = \"all\""),
         "1:1: [convert] has neither fields nor jq nor exec: add [convert.fields] with id = \"sku\", or leave the table out"
     );
+    assert_eq!(
+        said("[convert]\nfields.id = \"a\"\njq = '.'"),
+        "3:6: convert.jq = '.': fields, jq or exec, one of them: take fields away, or this"
+    );
+    assert_eq!(
+        said("[convert]\nkeep = \"all\"\nskip = [{ field = \"a\", is = 1 }]\njq = '.'\n"),
+        "2:8: convert.keep = \"all\": belongs to fields, jq says it itself: take it away\n\
+         3:8: convert.skip = [{ field = \"a\", is = 1 }]: belongs to fields, jq says it itself: take it away"
+    );
     assert!(said("convert = 1").starts_with("1:11: convert = 1: need a table, such as"));
     assert!(said("[[convert]]").starts_with("1:1: [convert]: need one table"));
     let told = said("[convert]\nkepe = \"all\"\nfields.id = \"a\"");
@@ -377,4 +386,30 @@ fn lines_are_divided_by_what_becomes_the_id() {
         "workers = {{ partition = \"id\", partition_key = \"a\" }}\n{MINIMAL}{computed}"
     ));
     assert_eq!(told.unwrap().workers.partition_key, "a");
+}
+
+#[test]
+fn a_mistake_in_a_program_has_its_place_in_the_file() {
+    let program = |text: &str| match read(&format!("{MINIMAL}[convert]\n{text}\n")).unwrap().convert
+    {
+        Some(Convert::Jq(program)) => program,
+        other => panic!("{other:?}"),
+    };
+    let told = |text: &str, at: std::ops::Range<usize>| program(text).mistake(at, "no").to_string();
+    assert_eq!(told("jq = '{id: .sku}'", 5..9), "f.toml:7:12: convert.jq: no");
+    assert_eq!(told("jq = \"{id: .sku}\"", 5..9), "f.toml:7:12: convert.jq: no");
+    assert_eq!(told("jq = '''\n{\n  id: .sku}'''", 8..12), "f.toml:9:7: convert.jq: no");
+    // Of its end the last letter is shown; where escapes are, its beginning.
+    assert_eq!(told("jq = '{id: '", 5..5), "f.toml:7:10: convert.jq: no");
+    assert_eq!(told("jq = 'ä'", 2..2), "f.toml:7:7: convert.jq: no");
+    assert_eq!(told("jq = \"{\\\"id\\\": 1}\"", 3..4), "f.toml:7:6: convert.jq: no");
+    let shown = program("jq = '{id: .sku}'").mistake(5..9, "no").with_carets();
+    assert!(shown.ends_with("jq = '{id: .sku}'\n     |            ^^^^"), "{shown}");
+    assert_eq!(
+        said("[convert]\njq = ' '"),
+        "2:6: convert.jq = ' ': need a program, such as '{id: .sku}'"
+    );
+    assert!(said("[convert]\njq = 1").starts_with("2:6: convert.jq = 1: need a program in jq"));
+    let by_id = format!("workers.partition = \"id\"\n{MINIMAL}[convert]\njq = '.'");
+    assert!(read(&by_id).unwrap_err().to_string().contains("needs partition_key beside it"));
 }

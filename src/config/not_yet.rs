@@ -10,12 +10,7 @@ use crate::mistakes::Page;
 type NotYet = (&'static str, fn(&DeValue<'_>) -> bool, &'static str);
 
 const NOT_YET: &[NotYet] = &[
-    ("convert.jq", any, "this version cannot run jq yet: use fields, or leave the table out"),
-    (
-        "convert.exec",
-        any,
-        "this version cannot run a converter yet: use fields, or leave the table out",
-    ),
+    ("convert.exec", any, "this version cannot run a converter yet: use fields or jq"),
     (
         "monitor.http",
         any,

@@ -20,6 +20,8 @@ pub(crate) struct Fields {
     delete: Vec<Meets>,
     names: Names,
     fields: Vec<Field>,
+    /// All fields but the id are operations.
+    is_update: bool,
     /// The field that is the id.
     key: Option<usize>,
     unique_key: String,
@@ -164,8 +166,10 @@ impl Fields {
             }
         }
         let key = plan.fields.iter().position(|field| field.name == unique_key);
+        let mut others = plan.fields.iter().filter(|field| field.name != unique_key).peekable();
+        let is_update = others.peek().is_some() && others.all(|field| field.update.is_some());
         let unique_key = unique_key.to_owned();
-        Fields { keep_all: plan.keep_all, skip, delete, names, fields, key, unique_key }
+        Fields { keep_all: plan.keep_all, skip, delete, names, fields, is_update, key, unique_key }
     }
 
     /// Reads the line and makes of it what the plan says. An error of the outer kind: the line is no
@@ -235,7 +239,17 @@ impl Fields {
             scratch.written.push(Written { name: Whose::Passing(n), value });
         }
         scratch.out.push('}');
-        Ok(Made::Doc)
+        match self.is_update && self.is_bare(line, scratch) {
+            // Solr would take an id alone for a whole document, and put it in the place of what is there.
+            true => Ok(Made::Nothing),
+            false => Ok(Made::Doc),
+        }
+    }
+
+    /// Whether the document is an id and nothing else.
+    fn is_bare(&self, line: &str, scratch: &Scratch) -> bool {
+        scratch.written.len() == 1
+            && self.members(line, scratch).all(|(name, _)| name == self.unique_key)
     }
 
     /// Writes `{"id":…}` of the document that the line would be.

@@ -288,6 +288,20 @@ fn a_scaled_number_is_the_shortest_that_reads_back_the_same() {
 }
 
 #[test]
+fn an_update_of_nothing_is_nothing_and_no_empty_document() {
+    let update =
+        fields("n_i = { from = 'n', update = 'inc' }\nm_i = { from = 'm', update = 'set' }");
+    assert_eq!(made(&update, r#"{"id":"i","m":2}"#), r#"{"id":"i","m_i":{"set":2}}"#);
+    assert_eq!(made(&update, r#"{"id":"i","n":null}"#), "nothing");
+    assert_eq!(made(&update, r#"{"n":null}"#), "Convert: no member id");
+    let whole = fields("n_i = { from = 'n', update = 'inc' }\nm_i = 'm'");
+    assert_eq!(made(&whole, r#"{"id":"i"}"#), r#"{"id":"i"}"#, "it was meant to be a document");
+    let rest = "[convert]\nkeep = 'all'\n[convert.fields]\nn_i = { from = 'n', update = 'inc' }";
+    assert_eq!(made(&converter(rest), r#"{"id":"i"}"#), "nothing");
+    assert_eq!(made(&converter(rest), r#"{"id":"i","a":1}"#), r#"{"id":"i","a":1}"#);
+}
+
+#[test]
 fn members_that_nobody_named_pass_through() {
     let keep =
         "[convert]\nkeep = 'all'\nskip = [{ field = 'status', is = 'draft' }]\n[convert.fields]\n";

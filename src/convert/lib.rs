@@ -6,10 +6,12 @@
 //! and passes the same checks.
 //!
 //! - `fields` a document field by field; `cast` what is done to a value, `number` exactly
+//! - `jq` a document by a program in jq
 //! - `json` what a text is as JSON
 
 mod cast;
 mod fields;
+mod jq;
 pub mod json;
 mod number;
 
@@ -19,6 +21,7 @@ use config::conversion::Convert;
 use config::{Config, Mistakes};
 
 use crate::fields::{Fields, Made};
+use crate::jq::Jq;
 use crate::json::{Members, excerpt};
 
 pub use crate::fields::Scratch;
@@ -129,6 +132,8 @@ enum Way {
     Line,
     /// Field by field.
     Fields(Fields),
+    /// By a program.
+    Jq(Box<Jq>),
 }
 
 /// A reject's reason and where it was found.
@@ -149,9 +154,7 @@ impl Converter {
         let way = match &config.convert {
             None => Way::Line,
             Some(Convert::Fields(plan)) => Way::Fields(Fields::new(plan, &unique_key)),
-            Some(Convert::Jq(program)) => {
-                return Err(program.mistake(0..1, "this version cannot run jq yet"));
-            }
+            Some(Convert::Jq(program)) => Way::Jq(Box::new(Jq::new(program)?)),
         };
         Ok(Converter { unique_key, way })
     }
@@ -183,32 +186,55 @@ impl Converter {
             return Err(refuse(format!("{kind}, not a JSON object")));
         }
         match &self.way {
-            Way::Line => self.judge_line(text, router_field),
+            Way::Line => self.judge_text(text, Body::Line, router_field),
             Way::Fields(fields) => {
                 let made = fields.make(text, scratch).map_err(parse)?.map_err(refuse)?;
                 let scratch: &'a Scratch = scratch;
                 self.judge_made(made, fields, text, scratch, router_field)
             }
+            Way::Jq(jq) => self.run(jq, text, scratch, router_field),
         }
     }
 
-    /// A line that is a document, or a delete.
-    fn judge_line<'a>(
+    /// What a program makes of a line, judged as a line is: it could be anything.
+    fn run<'a>(
+        &self,
+        jq: &Jq,
+        line: &'a str,
+        scratch: &'a mut Scratch,
+        router_field: Option<&str>,
+    ) -> Result<Converted<'a>, Refused> {
+        json::well_formed(line).map_err(parse)?;
+        whole(line)?;
+        not_too_deep(line)?;
+        if !jq.run(line, &mut scratch.out).map_err(|why| refuse(format!("jq: {why}")))? {
+            return Ok(Converted::Nothing);
+        }
+        let scratch: &'a Scratch = scratch;
+        let out = scratch.out.as_str();
+        let of_jq = |(_, why): Refused| refuse(format!("jq's output: {why}"));
+        if let Some(kind) = no_object(out) {
+            let why = json::well_formed(out).err().unwrap_or(format!("{kind}, not a JSON object"));
+            return Err(of_jq(refuse(why)));
+        }
+        self.judge_text(out, Body::Made(out.as_bytes().into()), router_field).map_err(of_jq)
+    }
+
+    /// A text that is a document, or a delete.
+    fn judge_text<'a>(
         &self,
         text: &'a str,
+        body: Body<'a>,
         router_field: Option<&str>,
     ) -> Result<Converted<'a>, Refused> {
         let names = self.names(router_field);
         let asked = if router_field.is_some() { &names[..] } else { &names[..4] };
         let members = json::members(text, asked).map_err(parse)?;
-        if let Some(at) = json::lone_surrogate(text.as_bytes()) {
-            let half = &text[at..at + 6];
-            return Err(refuse(format!("a lone surrogate, {half} at byte {}", at + 1)));
-        }
+        whole(text)?;
         not_too_deep(text)?;
         match members.named[1].1 {
             Some(delete) if members.count == 1 => delete_by_id(delete).map_err(refuse),
-            _ => self.document(&members, Body::Line),
+            _ => self.document(&members, body),
         }
     }
 
@@ -265,6 +291,17 @@ impl Converter {
             root: value(2).filter(|_| !is_number(members.named[2].1)),
             repeat,
         })
+    }
+}
+
+/// No character is half there.
+fn whole(text: &str) -> Result<(), Refused> {
+    match json::lone_surrogate(text.as_bytes()) {
+        None => Ok(()),
+        Some(at) => {
+            let half = &text[at..at + 6];
+            Err(refuse(format!("a lone surrogate, {half} at byte {}", at + 1)))
+        }
     }
 }
 
@@ -389,6 +426,8 @@ fn delete_by_id(value: &str) -> Result<Converted<'_>, String> {
 
 #[cfg(test)]
 mod fields_tests;
+#[cfg(test)]
+mod jq_tests;
 #[cfg(test)]
 mod reference_tests;
 #[cfg(test)]

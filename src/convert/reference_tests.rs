@@ -230,7 +230,7 @@ fn spelled(rng: &mut Rng, text: &str) -> String {
 }
 
 fn space(rng: &mut Rng) -> &'static str {
-    *pick(rng, &["", "", "", " ", "\t", " \r"])
+    ["", "", "", " ", "\t", " \r"][rng.usize(..6)]
 }
 
 fn value(rng: &mut Rng, depth: usize) -> String {
@@ -386,6 +386,11 @@ fn whatever_json_goes_in_what_comes_out_is_what_a_plain_program_would_make() {
                     assert_eq!(known, there, "{line}\n{plan:#?}");
                     assert_eq!(scratch.out.matches('\n').count(), 0);
                     made += 1;
+                }
+                (Ok(Made::Nothing), Ok(Tree::Object(members))) => {
+                    assert_eq!(members.keys().collect::<Vec<_>>(), ["id"], "{line}\n{plan:#?}");
+                    let mut others = plan.fields.iter().filter(|field| field.name != "id");
+                    assert!(others.all(|field| field.update.is_some()), "{line}\n{plan:#?}");
                 }
                 (Err(_), Err(())) => refused += 1,
                 _ => panic!("{got:?}, not {expected:?}: {line}\n{plan:#?}"),

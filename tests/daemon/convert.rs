@@ -243,6 +243,56 @@ fn a_mistake_in_a_conversion_is_told_with_its_place_by_whoever_reads_it() {
     }
 }
 
+#[test]
+fn a_program_in_jq_makes_documents_and_its_errors_are_the_lines() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    site.configure(
+        "spool.max_rejects = 10\nconvert.jq = 'if .gone then {delete: {id: .sku}} elif .draft then empty \
+         else {id: .sku, n_i: (.n + 1), p: .p} end'",
+    );
+    site.run(&["check"]).code(0);
+    let daemon = Daemon::start(&site);
+    let lines = concat!(
+        "{\"sku\":\"a\",\"n\":1,\"p\":19.90}\n",
+        "{\"sku\":\"b\",\"draft\":true}\n",
+        "{\"sku\":\"c\",\"n\":\"x\"}\n",
+        "{\"sku\":\"d\",\"gone\":true}\n",
+        "{\"sku\":\"e\",\"n\":null,\"p\":123456789012345678}\n",
+    );
+    site.hand_over("a.jsonl", lines);
+    let status = daemon.wait("a is settled", |status| status["totals"]["deltas"] == 1);
+    let counted = ["docs", "deletes", "skipped", "rejected"].map(|n| status["totals"][n].as_u64());
+    assert_eq!(counted, [2, 1, 1, 1].map(Some), "{}", status["totals"]);
+    let docs = solr.docs();
+    assert_eq!((&docs["a"]["n_i"], &docs["a"]["p"]), (&json!(2), &json!(19.90)));
+    assert_eq!(docs["e"]["p"], json!(123456789012345678u64));
+    let rejects = site.rejects("a.jsonl");
+    assert_eq!(rejects[0]["reason"], "jq: cannot calculate \"x\" + 1");
+
+    let run = site.run_with_input(&["convert"], lines.as_bytes()).code(1);
+    assert_eq!(run.stdout.lines().next(), Some("{\"id\":\"a\",\"n_i\":2,\"p\":19.90}"));
+    assert_eq!(run.stderr, "stdin:3: jq: cannot calculate \"x\" + 1\n");
+
+    // A mistake in it is found by whoever compiles it, and a daemon goes on with the old one.
+    site.configure("convert.jq = '{id: .sku, n_i: uppercase(.n)}'");
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    let line = text.lines().position(|line| line.starts_with("jq = ")).unwrap() + 1;
+    let place = format!("{}:{line}:23: convert.jq: no filter uppercase", site.config().display());
+    for command in ["check", "convert"] {
+        let run = site.run(&[command]).code(78);
+        assert!(run.stderr.contains(&place), "{place}: {run:?}");
+        assert_eq!(run.stderr.contains("^^^^^^^^^"), command == "check");
+    }
+    site.run(&["reload"]).code(1).says(&place);
+    site.hand_over("b.jsonl", "{\"sku\":\"f\",\"n\":1}\n");
+    wait_for("it is delivered as before", || solr.docs().contains_key("f"));
+    daemon.stop();
+    site.run(&["run"]).code(78).says(&place);
+    std::fs::write(site.path("c.jsonl"), "{}\n").unwrap();
+    site.run(&["feed", "c.jsonl"]).code(78).says(&place);
+}
+
 /// A block of README.md by the comment above it.
 fn block(mark: &str) -> String {
     let readme =
