@@ -1,0 +1,142 @@
+//! What a line costs, from its bytes to a document: each kind of conversion beside the ceiling, which is
+//! serde_json's visitor over raw values with no output, behind the UTF-8 check. All in one run, on one
+//! thread, from memory. `cargo bench -p bench --bench convert`.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+
+use convert::{Converted, Converter, Scratch};
+use divan::Bencher;
+use divan::counter::{BytesCount, ItemsCount};
+use serde_json::value::RawValue;
+
+fn main() {
+    divan::main();
+}
+
+/// Kinds of conversion, and what the configuration says of them.
+const KINDS: &[(&str, &str)] = &[
+    ("ceiling", ""),
+    ("line", ""),
+    ("rename", RENAME),
+    ("pass", "[convert]\nkeep = 'all'\n[convert.fields]\nid = 'sku'\nname_t = 'title'"),
+    ("cast", CAST),
+    ("jq", JQ),
+];
+
+const RENAME: &str = "
+[convert.fields]
+id = 'sku'
+name_t = 'title'
+price_f = 'price'
+shop_s = 'shop'
+brand_s = 'brand'
+stock_i = 'stock'
+seen_l = 'ts'
+url_s = 'url'
+new_b = 'new'
+color_s = 'color'
+";
+
+const CAST: &str = "
+[convert.fields]
+id = 'sku'
+name_t = { from = 'title', trim = true }
+price_f = { from = 'price', type = 'float', scale = 0.01 }
+shop_s = { from = 'shop', case = 'lower' }
+brand_s = { from = 'brand', default = 'unknown' }
+stock_i = { from = 'stock', type = 'int' }
+seen_dt = { from = 'ts', type = 'date', format = 'unix' }
+key_s = { join = ['shop', 'sku'], with = ':' }
+new_b = { from = 'new', map = { true = 'yes', false = 'no' } }
+color_ss = { from = 'color', split = ',' }
+";
+
+/// The same as [`CAST`].
+const JQ: &str = r#"
+[convert]
+jq = '''{id: .sku, name_t: (.title | trim), price_f: (.price * 0.01), shop_s: (.shop | ascii_downcase),
+  brand_s: (.brand // "unknown"), stock_i: (.stock | tonumber), seen_dt: (.ts | todate), key_s: "\(.shop):\(.sku)",
+  new_b: (if .new then "yes" else "no" end), color_ss: (.color / ",")}'''
+"#;
+
+/// Lines of about 150 bytes, or, with a long text and lists, of about 2 KB.
+fn lines(is_fat: bool) -> Vec<Vec<u8>> {
+    let text = "A chair of solid oak, oiled by hand, für drinnen und draußen. ".repeat(20);
+    let lists: Vec<String> =
+        (0..12).map(|n| format!(r#"{{"name":"attribute {n}","value":{n}.50}}"#)).collect();
+    let line = |n: u32| {
+        let fat = match is_fat {
+            true => format!(r#","text":"{text}","attributes":[{}]"#, lists.join(",")),
+            false => String::new(),
+        };
+        format!(
+            r#"{{"sku":"A-{n:06}","title":"Chair {n}","price":{},"shop":"Shop{}","stock":{},"ts":{},"new":true,"color":"red,blue","brand":"acme"{fat}}}"#,
+            n % 9_000 + 99,
+            n % 50,
+            n % 7,
+            1_719_911_145 + n
+        )
+        .into_bytes()
+    };
+    (0..if is_fat { 500 } else { 5_000 }).map(line).collect()
+}
+
+fn converter(convert: &str) -> Converter {
+    let text = format!(
+        "[spool]\ndir = '/s'\n[solr]\nurls = ['http://a:8983/solr']\ncollection = 'c'\nunique_key = '{}'\n{convert}",
+        if convert.is_empty() { "sku" } else { "id" }
+    );
+    Converter::new(&config::parse(&text, "bench".as_ref()).expect("it is good")).expect("it is")
+}
+
+fn ceiling(line: &[u8]) -> usize {
+    struct Members;
+    impl<'de> serde::de::Visitor<'de> for Members {
+        type Value = usize;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+            let mut bytes = 0;
+            while let Some((name, value)) = map.next_entry::<&str, &RawValue>()? {
+                bytes += name.len() + value.get().len();
+            }
+            Ok(bytes)
+        }
+    }
+    let text = std::str::from_utf8(line).expect("it is UTF-8");
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let bytes = serde::Deserializer::deserialize_map(&mut deserializer, Members);
+    bytes.expect("it is JSON")
+}
+
+fn measure(bencher: Bencher<'_, '_>, kind: &str, is_fat: bool) {
+    let lines = lines(is_fat);
+    let convert = KINDS.iter().copied().collect::<BTreeMap<_, _>>()[kind];
+    let converter = converter(convert);
+    let mut scratch = Scratch::default();
+    let counted = bencher
+        .counter(ItemsCount::new(lines.len()))
+        .counter(BytesCount::new(lines.iter().map(Vec::len).sum::<usize>()));
+    if kind == "ceiling" {
+        return counted.bench_local(|| lines.iter().map(|line| ceiling(line)).sum::<usize>());
+    }
+    counted.bench_local(|| {
+        for line in &lines {
+            let converted = converter.convert(black_box(line), &mut scratch, None);
+            assert!(matches!(converted, Converted::Doc { .. }), "{converted:?}");
+            black_box(&converted);
+        }
+    });
+}
+
+#[divan::bench(args = ["ceiling", "line", "rename", "pass", "cast", "jq"])]
+fn offers(bencher: Bencher<'_, '_>, kind: &str) {
+    measure(bencher, kind, false);
+}
+
+#[divan::bench(args = ["ceiling", "line", "rename", "pass", "cast", "jq"])]
+fn products(bencher: Bencher<'_, '_>, kind: &str) {
+    measure(bencher, kind, true);
+}
