@@ -83,6 +83,9 @@ fn iso(text: &str) -> Option<DateTime<Utc>> {
 
 /// Reads seconds since 1970, of which nanoseconds count.
 fn unix(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        return DateTime::from_timestamp(seconds, 0).filter(|_| !text.starts_with('+'));
+    }
     let plain = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let (sign, digits) = match whole.strip_prefix('-') {

@@ -25,6 +25,8 @@ pub(crate) struct Fields {
     /// The field that is the id.
     key: Option<usize>,
     unique_key: String,
+    /// The names by which a document is judged.
+    judged: Vec<String>,
 }
 
 /// A condition, ready.
@@ -52,6 +54,8 @@ struct Place {
 /// One field, ready.
 struct Field {
     name: String,
+    /// Its number among the names by which a document is judged.
+    judged: Option<usize>,
     /// What is written before its value: `"name":`, or `"name":{"set":`.
     before: String,
     /// And behind it.
@@ -100,7 +104,11 @@ impl Names {
 
     fn find(&self, name: &str) -> Option<usize> {
         let same_length = self.by_length.get(name.len().min(LONG))?;
-        same_length.iter().copied().find(|n| self.names[*n].name == name)
+        let begin = name.as_bytes().first();
+        same_length.iter().copied().find(|n| {
+            let known = &self.names[*n].name;
+            known.as_bytes().first() == begin && known == name
+        })
     }
 }
 
@@ -151,13 +159,14 @@ pub(crate) enum Made {
 }
 
 impl Fields {
-    pub(crate) fn new(plan: &conversion::Fields, unique_key: &str) -> Fields {
+    pub(crate) fn new(plan: &conversion::Fields, unique_key: &str, judged: &[&str]) -> Fields {
         let mut names = Names::default();
         let mut meets = |conditions: &[Condition]| -> Vec<Meets> {
             conditions.iter().map(|condition| Meets::new(condition, &mut names)).collect()
         };
         let (skip, delete) = (meets(&plan.skip), meets(&plan.delete));
-        let fields = plan.fields.iter().map(|field| Field::new(field, &mut names)).collect();
+        let ready = |field| Field::new(field, judged, &mut names);
+        let fields = plan.fields.iter().map(ready).collect();
         for field in &plan.fields {
             let sources = field.paths().map(Path::first);
             for name in sources.chain([field.name.as_str()]) {
@@ -169,7 +178,18 @@ impl Fields {
         let mut others = plan.fields.iter().filter(|field| field.name != unique_key).peekable();
         let is_update = others.peek().is_some() && others.all(|field| field.update.is_some());
         let unique_key = unique_key.to_owned();
-        Fields { keep_all: plan.keep_all, skip, delete, names, fields, is_update, key, unique_key }
+        let judged = judged.iter().map(|name| (*name).to_owned()).collect();
+        Fields {
+            keep_all: plan.keep_all,
+            skip,
+            delete,
+            names,
+            fields,
+            is_update,
+            key,
+            unique_key,
+            judged,
+        }
     }
 
     /// Reads the line and makes of it what the plan says. An error of the outer kind: the line is no
@@ -274,7 +294,28 @@ impl Fields {
         Ok(())
     }
 
-    /// The members of the document just made, by name, for whoever judges it.
+    /// The members of the document just made, each with its number among those by which it is judged;
+    /// the last is the one that routing looks at.
+    pub(crate) fn judged<'s, 'f>(
+        &'s self,
+        line: &'s str,
+        scratch: &'s Scratch,
+        router_field: Option<&'f str>,
+    ) -> impl Iterator<Item = (Option<usize>, &'s str)> + use<'s, 'f> {
+        scratch.written.iter().map(move |member| {
+            let (number, name) = match member.name {
+                Whose::Field(n) => (self.fields[n].judged, self.fields[n].name.as_str()),
+                Whose::Passing(n) => {
+                    let name = scratch.passing[n].name(line);
+                    (self.judged.iter().position(|judged| judged == name), name)
+                }
+            };
+            let routes = || router_field.filter(|field| *field == name).map(|_| self.judged.len());
+            (number.or_else(routes), &scratch.out[member.value.clone()])
+        })
+    }
+
+    /// The members of the document just made, by name.
     pub(crate) fn members<'s>(
         &'s self,
         line: &'s str,
@@ -300,7 +341,7 @@ impl Passing {
 }
 
 impl Field {
-    fn new(field: &conversion::Field, names: &mut Names) -> Field {
+    fn new(field: &conversion::Field, judged: &[&str], names: &mut Names) -> Field {
         let mut before = String::new();
         json::write_string(&field.name, &mut before);
         before.push(':');
@@ -309,6 +350,7 @@ impl Field {
         }
         Field {
             name: field.name.clone(),
+            judged: judged.iter().position(|name| *name == field.name),
             before,
             after: if field.update.is_some() { "}" } else { "" },
             source: match &field.source {

@@ -32,12 +32,12 @@ pub struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Of members that are known one by one.
-    pub(crate) fn of(all: impl Iterator<Item = (&'a str, &'a str)>, names: &[&str]) -> Members<'a> {
+    /// Of members that are known one by one, each with its number among those that are asked for.
+    pub(crate) fn of(all: impl Iterator<Item = (Option<usize>, &'a str)>) -> Members<'a> {
         let mut members = Members::default();
-        for (name, value) in all {
+        for (number, value) in all {
             members.count += 1;
-            match names.iter().position(|asked| *asked == name) {
+            match number {
                 Some(n) => {
                     members.named[n].0 += 1;
                     members.named[n].1 = Some(value);

@@ -136,6 +136,11 @@ enum Way {
     Jq(Box<Jq>),
 }
 
+/// The members by which every document is judged; behind them comes the one that routing looks at.
+fn judged(unique_key: &str) -> [&str; 4] {
+    [unique_key, "delete", "_root_", "_version_"]
+}
+
 /// A reject's reason and where it was found.
 type Refused = (Stage, String);
 
@@ -153,7 +158,9 @@ impl Converter {
         let unique_key = config.solr.unique_key.clone();
         let way = match &config.convert {
             None => Way::Line,
-            Some(Convert::Fields(plan)) => Way::Fields(Fields::new(plan, &unique_key)),
+            Some(Convert::Fields(plan)) => {
+                Way::Fields(Fields::new(plan, &unique_key, &judged(&unique_key)))
+            }
             Some(Convert::Jq(program)) => Way::Jq(Box::new(Jq::new(program)?)),
         };
         Ok(Converter { unique_key, way })
@@ -256,8 +263,7 @@ impl Converter {
             Made::Delete => delete_by_id(out).map_err(refuse),
             Made::Doc => {
                 not_too_deep(out)?;
-                let names = self.names(router_field);
-                let members = Members::of(fields.members(line, scratch), &names);
+                let members = Members::of(fields.judged(line, scratch, router_field));
                 self.document(&members, Body::Made(out.as_bytes().into()))
             }
         }
@@ -265,8 +271,8 @@ impl Converter {
 
     /// The members by which a document is judged.
     fn names<'n>(&'n self, router_field: Option<&'n str>) -> [&'n str; json::NAMED] {
-        let field = router_field.unwrap_or_default();
-        [&self.unique_key, "delete", "_root_", "_version_", field]
+        let [key, delete, root, version] = judged(&self.unique_key);
+        [key, delete, root, version, router_field.unwrap_or_default()]
     }
 
     fn document<'a>(

@@ -367,7 +367,7 @@ fn whatever_json_goes_in_what_comes_out_is_what_a_plain_program_would_make() {
         let keep_all = rng.bool();
         let plan =
             conversion::Fields { keep_all, skip: vec![], delete: vec![], fields: fields.collect() };
-        let fields = Fields::new(&plan, "id");
+        let fields = Fields::new(&plan, "id", &["id"]);
         let mut scratch = Scratch::default();
         for _ in 0..100 {
             let line = object(&mut rng, 3);
