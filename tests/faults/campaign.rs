@@ -266,6 +266,9 @@ impl Campaign<'_> {
         self.mischief.set(None);
         self.crew.heal();
         self.wait_until_delivered();
+        if !self.collection.are_all_active_within(HANGS / 3) {
+            self.revive();
+        }
         self.collection.wait_until_all_are_active();
         self.chronicle.look_for_recoveries(self.ledger);
         let stream = &mut *self.stream.lock().unwrap_or_else(|e| e.into_inner());
@@ -288,6 +291,15 @@ impl Campaign<'_> {
         }
     }
 
+    /// Solr may not come round by itself: an operator would restart such a node.
+    fn revive(&mut self) {
+        let nodes = self.collection.revive();
+        self.chronicle.say(&format!(
+            "{nodes} nodes had to be restarted: a replica of theirs did not recover"
+        ));
+        self.revived += nodes;
+    }
+
     fn wait_until_delivered(&mut self) {
         let last = self.stream().names_after(self.seen).pop();
         let (begin, mut since, mut before) = (Instant::now(), Instant::now(), 0);
@@ -302,13 +314,8 @@ impl Campaign<'_> {
             if confirmed != before {
                 (since, before) = (Instant::now(), confirmed);
             }
-            // Solr may not come round by itself: an operator would restart such a node.
             if since.elapsed() > HANGS / 3 && !std::mem::replace(&mut revived, true) {
-                let nodes = self.collection.revive();
-                self.chronicle.say(&format!(
-                    "{nodes} nodes had to be restarted: a replica of theirs did not recover"
-                ));
-                self.revived += nodes;
+                self.revive();
                 since = Instant::now();
             }
             if since.elapsed() > HANGS || begin.elapsed() > FOR_EVER {
