@@ -116,8 +116,9 @@ pub enum Report {
         claim: u64,
         /// Lines, documents, deletes, skipped and rejected lines of all its shares.
         sums: Sums,
-        /// How old it is, and which versions it was given now.
-        origin: Origin,
+        /// How old it is, and which versions it was given now: one for all its lines, or more where
+        /// they are of several claims; [`ORIGINS`] at most.
+        origins: Vec<Origin>,
     },
     /// What [`Order::Finish`] asked for is not done: the delta is longer than what its shares have
     /// read. All of them must be dealt again.
@@ -135,15 +136,33 @@ pub enum Report {
     },
 }
 
-/// How old a delta is that is settled, and when it was delivered.
+/// So many origins fit a message.
+pub const ORIGINS: usize = 256;
+
+/// How old lines of a delta are that is settled, and when they were delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Origin {
-    /// The claim number that it first had; 0 if nobody knows.
+    /// The claim number that they first had; 0 if nobody knows.
     pub claim: u64,
-    /// The lowest version that its lines were given, of one that was retried; 0: none was, or nobody knows.
+    /// The lowest version that they were given, of one that was retried; 0: none was, or nobody knows.
     pub lowest: u64,
     /// The highest, or the highest that they may have been given; 0: none was.
     pub highest: u64,
+}
+
+impl Origin {
+    fn numbers(&self) -> [u64; 3] {
+        [self.claim, self.lowest, self.highest]
+    }
+
+    /// Those of which these are the numbers, one behind the other.
+    fn all(numbers: &[u64]) -> Result<Vec<Origin>, Garbled> {
+        let origins = numbers.chunks(3).map(|numbers| match *numbers {
+            [claim, lowest, highest] => Ok(Origin { claim, lowest, highest }),
+            _ => Err(Garbled),
+        });
+        origins.collect()
+    }
 }
 
 /// What became of a delta's lines.
@@ -320,7 +339,7 @@ impl Message for Report {
             Report::ShareFailed { claim, share, reason } => {
                 Writer::new(b'x').number(*claim).number(*share).text(reason).done()
             }
-            Report::Finished { claim, sums, origin } => Writer::new(b'f')
+            Report::Finished { claim, sums, origins } => Writer::new(b'f')
                 .number(*claim)
                 .number(sums.lines)
                 .number(sums.docs)
@@ -328,9 +347,7 @@ impl Message for Report {
                 .number(sums.skipped)
                 .number(sums.rejected)
                 .number(sums.superseded)
-                .number(origin.claim)
-                .number(origin.lowest)
-                .number(origin.highest)
+                .numbers(&origins.iter().flat_map(Origin::numbers).collect::<Vec<_>>())
                 .done(),
             Report::Grown { claim } => Writer::new(b'g').number(*claim).done(),
             Report::Spoiled { claim, reason } => {
@@ -362,7 +379,7 @@ impl Message for Report {
                     rejected: r.number()?,
                     superseded: r.number()?,
                 },
-                origin: Origin { claim: r.number()?, lowest: r.number()?, highest: r.number()? },
+                origins: Origin::all(&r.numbers()?)?,
             },
             b'g' => Report::Grown { claim: r.number()? },
             b's' => Report::Spoiled { claim: r.number()?, reason: r.text()? },
@@ -511,8 +528,11 @@ mod tests {
         there_and_back(Report::ShareDone { claim: 7, share: 1, bounded: true });
         there_and_back(Report::ShareFailed { claim: 7, share: 1, reason: "gone".into() });
         let sums = Sums { lines: 5, docs: 4, deletes: 3, skipped: 2, rejected: 1, superseded: 6 };
-        let origin = Origin { claim: 3, lowest: 5, highest: u64::MAX };
-        there_and_back(Report::Finished { claim: 7, sums, origin });
+        let origin = |claim| Origin { claim, lowest: 5, highest: u64::MAX };
+        for count in [0, 1, ORIGINS as u64] {
+            let origins = (0..count).map(origin).collect();
+            there_and_back(Report::Finished { claim: 7, sums, origins });
+        }
         there_and_back(Report::Grown { claim: 7 });
         there_and_back(Report::Spoiled { claim: 7, reason: "cut".into() });
         there_and_back(Plea::Ready);

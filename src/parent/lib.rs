@@ -459,8 +459,8 @@ impl Parent {
                 Action::Configure => events.push(self.configure()),
                 Action::Adopt => self.adopt(),
                 Action::Refuse { reason } => self.refuse(&reason),
-                Action::Settle { claim, settled, sums, origin } => {
-                    events.push(self.settle(claim, settled, sums, origin));
+                Action::Settle { claim, settled, sums, origins } => {
+                    events.push(self.settle(claim, settled, sums, &origins));
                 }
                 Action::Ready => self.ready(),
                 Action::Tell(tell) => self.tell(tell),

@@ -104,7 +104,7 @@ pub(crate) enum Action {
     /// The configuration that was read is not taken.
     Refuse { reason: String },
     /// Move the oldest delta to where it belongs.
-    Settle { claim: u64, settled: Settled, sums: Sums, origin: Origin },
+    Settle { claim: u64, settled: Settled, sums: Sums, origins: Vec<Origin> },
     /// All children are ready, for the first time.
     Ready,
     /// All children are gone: end with this code.
@@ -230,7 +230,7 @@ pub(crate) struct Machine {
     /// Who waits for an open delta, or one of those, to be given up.
     cancellers: Vec<(u64, Asker)>,
     sums: SumsWord,
-    origin: Origin,
+    origins: Vec<Origin>,
     pub(crate) holding: bool,
     pub(crate) deaths: u64,
     pub(crate) hangs: u64,
@@ -257,7 +257,7 @@ impl Machine {
             doomed: Vec::new(),
             cancellers: Vec::new(),
             sums: [0; 6],
-            origin: Origin::default(),
+            origins: Vec::new(),
             holding: false,
             deaths: 0,
             hangs: 0,
@@ -571,8 +571,8 @@ impl Machine {
             Report::ShareFailed { claim, share, reason } => {
                 self.share_failed(child, claim, share, reason, todo)
             }
-            Report::Finished { claim, sums, origin } => {
-                self.finished(child, claim, sums, origin, now, todo)
+            Report::Finished { claim, sums, origins } => {
+                self.finished(child, claim, sums, origins, now, todo)
             }
             Report::Grown { claim } => self.open(claim).is_some_and(|d| d.grown(child)),
             Report::Spoiled { claim, reason } => self.spoiled(child, claim, reason, todo),
@@ -636,7 +636,7 @@ impl Machine {
         child: ChildId,
         claim: u64,
         sums: Sums,
-        origin: Origin,
+        origins: Vec<Origin>,
         now: u64,
         todo: &mut Vec<Action>,
     ) -> bool {
@@ -648,7 +648,7 @@ impl Machine {
         }
         let Sums { lines, docs, deletes, skipped, rejected, superseded } = sums;
         self.sums = [lines, docs, deletes, skipped, rejected, superseded];
-        self.origin = origin;
+        self.origins = origins;
         delta.set_finish(Finish::Settle(now));
         if delta.is_unwanted() {
             let (late, others) = self.cancellers.drain(..).partition(|(of, _)| *of == claim);
@@ -813,8 +813,8 @@ impl Machine {
         let settled = if delta.failed.is_some() { Settled::Failed } else { Settled::Done };
         let [lines, docs, deletes, skipped, rejected, superseded] = self.sums;
         let sums = Sums { lines, docs, deletes, skipped, rejected, superseded };
-        let (claim, origin) = (delta.claim, self.origin);
-        todo.push(Action::Settle { claim, settled, sums, origin });
+        let (claim, origins) = (delta.claim, self.origins.clone());
+        todo.push(Action::Settle { claim, settled, sums, origins });
     }
 
     fn settled(&mut self, now: u64, todo: &mut Vec<Action>) {

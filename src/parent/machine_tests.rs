@@ -203,7 +203,7 @@ impl World {
                 let report = Report::Finished {
                     claim: f.claim,
                     sums: Sums::default(),
-                    origin: Origin::default(),
+                    origins: vec![Origin::default()],
                 };
                 self.step(Event::Report { child, report });
             }

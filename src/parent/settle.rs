@@ -16,7 +16,7 @@ impl Parent {
         number: u64,
         settled: Settled,
         sums: Sums,
-        origin: Origin,
+        origins: &[Origin],
     ) -> Event {
         let oldest = self.active.front().filter(|oldest| oldest.claim.number == number);
         let Some(Active { claim, since }) = oldest else { return Event::Settled };
@@ -25,7 +25,7 @@ impl Parent {
         // Whether it grows after this is for the producer to look at.
         let end = self.spool.end_of(claim).filter(|_| settled == Settled::Done);
         let moved = self
-            .before_settling(claim, settled, &sums, origin)
+            .before_settling(claim, settled, &sums, origins)
             .and_then(|()| self.spool.settle(claim, settled));
         match moved {
             Ok(name) => {
@@ -68,7 +68,7 @@ impl Parent {
         claim: &Claim,
         settled: Settled,
         sums: &Sums,
-        origin: Origin,
+        origins: &[Origin],
     ) -> io::Result<()> {
         if self.machine.is_to_hold() && self.task == Task::Serve {
             self.spool.hold()?;
@@ -77,18 +77,17 @@ impl Parent {
             self.spool.keep_version(self.highest_version())?;
         }
         let is_last = self.claims().count() == 1 && !matches!(self.task, Task::Cancel(_));
-        let retried = claim.kind != Kind::Delta && claim.guarded && origin.claim != 0;
-        let run = retried.then(|| run_of(claim, sums, origin)).flatten();
+        let is_retried = claim.kind != Kind::Delta && claim.guarded;
+        let known = origins.iter().filter(|origin| is_retried && origin.claim != 0);
+        let runs: Vec<Run> = known.filter_map(|origin| run_of(claim, sums, *origin)).collect();
         let ends = self.has_open_run && is_last;
-        if run.is_none() && !ends {
+        if runs.is_empty() && !ends {
             return Ok(());
         }
         if is_last && settled == Settled::Done && self.spool.all_left()?.is_empty() {
             return self.spool.forget_runs(); // nothing is left that could be compared
         }
-        if let Some(run) = run {
-            self.spool.remember_run(run)?;
-        }
+        self.spool.remember_runs(&runs)?;
         if ends { self.spool.end_runs(self.as_of()) } else { Ok(()) }
     }
 

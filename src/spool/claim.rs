@@ -526,7 +526,7 @@ impl Spool {
             // Its number lies between those of what is under way and of this: what is rejected of
             // that is older than the rest of it.
             let claim = self.next_number(0)?;
-            self.remember_run(Run { after: as_of, upto: Run::OPEN, claim })?;
+            self.remember_runs(&[Run { after: as_of, upto: Run::OPEN, claim }])?;
         }
         // What is claimed from now on is newer.
         let claim = self.next_number(0)?;

@@ -77,8 +77,11 @@ impl Spool {
         Ok(runs)
     }
 
-    /// Remembers a run, durably.
-    pub fn remember_run(&self, run: Run) -> io::Result<()> {
+    /// Remembers runs, durably.
+    pub fn remember_runs(&self, runs: &[Run]) -> io::Result<()> {
+        if runs.is_empty() {
+            return Ok(());
+        }
         let path = self.runs_file();
         let open = || OpenOptions::new().read(true).append(true).create(true).open(&path);
         let mut file = open()?;
@@ -88,16 +91,16 @@ impl Spool {
             file = open()?;
             length = file.metadata()?.len();
         }
-        let mut line = run.line();
+        let mut lines: String = runs.iter().map(Run::line).collect();
         // The last line may have been torn.
         let mut last = [b'\n'];
         if length > 0 {
             file.read_exact_at(&mut last, length - 1)?;
         }
         if last != [b'\n'] {
-            line.insert(0, '\n');
+            lines.insert(0, '\n');
         }
-        file.write_all(line.as_bytes())?;
+        file.write_all(lines.as_bytes())?;
         file.sync_data()?;
         // It may be another file since, or a new one; or this could not be done when it was.
         sys::files::sync_folder(self.dir())
@@ -124,8 +127,8 @@ impl Spool {
     pub fn end_runs(&self, upto: u64) -> io::Result<()> {
         let runs = self.runs()?;
         let open = runs.into_iter().filter(|run| run.upto == Run::OPEN);
-        open.map(|run| Run { upto: upto.max(run.after), ..run })
-            .try_for_each(|run| self.remember_run(run))
+        let ended = open.map(|run| Run { upto: upto.max(run.after), ..run });
+        self.remember_runs(&ended.collect::<Vec<_>>())
     }
 
     /// Nothing is left that could be compared with them.
@@ -153,16 +156,16 @@ mod tests {
     fn runs_are_remembered_until_they_are_forgotten() {
         let (dir, spool) = spool();
         assert_eq!(spool.runs().unwrap(), []);
-        (0..5).for_each(|n| spool.remember_run(run(n)).unwrap());
+        (0..5).for_each(|n| spool.remember_runs(&[run(n)]).unwrap());
         let longer = Run { upto: 47, ..run(4) };
-        spool.remember_run(longer).unwrap();
+        spool.remember_runs(&[longer]).unwrap();
         assert_eq!(spool.runs().unwrap(), [run(0), run(1), run(2), run(3), longer]);
         // A power cut, and what was torn by it.
         let path = dir.path().join(".retried");
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
         assert_eq!(spool.runs().unwrap().last(), Some(&run(4)));
-        spool.remember_run(run(5)).unwrap();
+        spool.remember_runs(&[run(5)]).unwrap();
         assert_eq!(spool.runs().unwrap()[4..], [run(4), run(5)]);
         spool.forget_runs().unwrap();
         spool.forget_runs().unwrap();
@@ -173,8 +176,8 @@ mod tests {
     fn of_very_many_the_older_half_is_forgotten_and_none_that_is_open() {
         let (_dir, spool) = spool();
         let open = Run { after: 7, upto: Run::OPEN, claim: 1 };
-        spool.remember_run(open).unwrap();
-        (1..100).for_each(|n| spool.remember_run(run(n)).unwrap());
+        spool.remember_runs(&[open]).unwrap();
+        (1..100).for_each(|n| spool.remember_runs(&[run(n)]).unwrap());
         let runs = spool.runs().unwrap();
         assert_eq!((runs[0], runs[runs.len() - 1]), (open, run(99)));
         assert!((10..50).contains(&runs.len()), "{}", runs.len());
@@ -185,9 +188,7 @@ mod tests {
     fn a_run_that_is_open_is_ended() {
         let (_dir, spool) = spool();
         let open = |after| Run { after, upto: Run::OPEN, claim: 3 };
-        for run in [run(1), open(20), open(90)] {
-            spool.remember_run(run).unwrap();
-        }
+        spool.remember_runs(&[run(1), open(20), open(90)]).unwrap();
         for _ in 0..2 {
             spool.end_runs(50).unwrap();
             let ended = [(20, 50), (90, 90)].map(|(after, upto)| Run { upto, ..open(after) });

@@ -51,9 +51,9 @@ impl Runs {
         Ok(Arc::new(Runs { before: Before::new(spool.runs()?), own }))
     }
 
-    /// One of this share's lines was given this version.
-    pub(crate) fn note(&self, version: i64) {
-        self.own.note_given(version);
+    /// One of this share's lines, of this claim, was given this version.
+    pub(crate) fn note(&self, version: i64, claim: u64) {
+        self.own.note_given(version, claim);
     }
 
     /// Whether a document of this version is newer than a line. `once`: the line may be carried out
@@ -142,7 +142,7 @@ impl Batch {
     /// A command was given this version. It is kept in mind of one that comes late.
     pub(crate) fn note_given(&self, n: usize, version: i64) {
         if let Some(late) = self.guards.get(n).and_then(|guard| guard.late.as_ref()) {
-            late.runs.note(version);
+            late.runs.note(version, late.age.claim);
         }
     }
 
@@ -224,8 +224,8 @@ mod tests {
     #[test]
     fn what_an_earlier_line_of_the_same_run_has_made_is_not_newer() {
         let runs = runs(&[]);
-        runs.note(200);
-        runs.note(-201);
+        runs.note(200, 5);
+        runs.note(-201, 5);
         assert!(!runs.is_newer(200, MINE, true));
         assert!(runs.is_newer(201, MINE, false));
     }

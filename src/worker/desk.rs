@@ -197,9 +197,9 @@ impl Desk {
             Work::Finish(finish) => match finish.turn(&self.shop, &mut self.posts, now) {
                 FinishTurn::Again => {}
                 FinishTurn::Wait(time) => return Next::After(time),
-                FinishTurn::Done { sums, origin } => {
+                FinishTurn::Done { sums, origins } => {
                     let claim = finish.claim();
-                    self.end_with(Report::Finished { claim, sums, origin });
+                    self.end_with(Report::Finished { claim, sums, origins });
                 }
                 FinishTurn::Grown => {
                     let claim = finish.claim();

@@ -26,6 +26,7 @@ use slog::{info, warn};
 use spool::{Beyond, Checkpoint, Identity, Kind, Progress, Standing};
 
 use crate::age::Highest;
+use crate::given;
 use crate::hold::{Hold, is_the_deltas};
 use crate::intents::Intents;
 use crate::merge::Merge;
@@ -39,8 +40,10 @@ pub(crate) struct Finish {
     order: orders::Finish,
     step: Step,
     sums: Sums,
-    /// How old it is; the claim number 0: nobody knows.
-    origin: Origin,
+    /// The claim number that it first had; 0: nobody knows.
+    claim: u64,
+    /// How old its lines are, and which versions they were given.
+    origins: Vec<Origin>,
     /// How far its shares were.
     standings: Vec<Standing>,
     /// It is not the file that they have read, or shorter by now: that says nothing of it.
@@ -77,8 +80,8 @@ pub(crate) enum FinishTurn {
     Wait(Duration),
     Done {
         sums: Sums,
-        /// How old it is.
-        origin: Origin,
+        /// How old it is, and which versions it was given now.
+        origins: Vec<Origin>,
     },
     /// The delta is longer than what its shares have read. They begin anew.
     Grown,
@@ -109,13 +112,15 @@ impl Finish {
     pub(crate) fn new(order: orders::Finish, shop: &Shop) -> Finish {
         let hold = Hold::new(Held::Finish, &shop.config.retry, &shop.log);
         let (step, sums) = (Step::Begin, Sums::default());
-        let origin = Origin { claim: order.claim, ..Origin::default() };
+        let claim = order.claim;
+        let origins = vec![Origin { claim, ..Origin::default() }];
         let standings = Vec::new();
         Finish {
             order,
             step,
             sums,
-            origin,
+            claim,
+            origins,
             standings,
             is_another: false,
             was_told: false,
@@ -288,7 +293,7 @@ impl Finish {
     }
 
     fn done(&self) -> FinishTurn {
-        FinishTurn::Done { sums: self.sums, origin: self.origin }
+        FinishTurn::Done { sums: self.sums, origins: self.origins.clone() }
     }
 
     /// It cannot be settled: what is merged so far is of no use.
@@ -414,14 +419,10 @@ impl Finish {
     fn merge(&mut self, files: Vec<(File, u64)>, shop: &Shop) -> io::Result<Merge> {
         let mut merge = Merge::begin(files, &self.beside(shop))?;
         if self.order.kind == Kind::Rejects {
-            self.origin.claim = 0;
-            let claimed = shop.spool.open_claimed(Kind::Rejects, &self.order.name);
-            if let Some(file) = readable(claimed, "the lines to be retried")? {
-                self.origin.claim = first_claim(&file)?;
-                if self.order.failed {
-                    let marks = self.standings.iter().map(|s| (s.line, s.beyond.clone()));
-                    merge.and_untried(file, marks.collect())?;
-                }
+            let file = self.retried(shop)?;
+            if let Some(file) = file.filter(|_| self.order.failed) {
+                let marks = self.standings.iter().map(|s| (s.line, s.beyond.clone()));
+                merge.and_untried(file, marks.collect())?;
             }
         }
         if self.order.kind != Kind::Delta || self.order.begin != spool::Begin::default() {
@@ -432,6 +433,12 @@ impl Finish {
             }
         }
         Ok(merge)
+    }
+
+    /// The rejected lines that are retried, if they are still there.
+    fn retried(&self, shop: &Shop) -> io::Result<Option<File>> {
+        let claimed = shop.spool.open_claimed(Kind::Rejects, &self.order.name);
+        readable(claimed, "the lines to be retried")
     }
 
     /// Of a delta that is given up: how far it was, and how old it is.
@@ -445,7 +452,7 @@ impl Finish {
         // What was forced is as new as this; what goes on is as old as it was.
         let goes_on = self.order.kind == Kind::Rest && self.order.guarded;
         if goes_on {
-            self.origin.claim = before.as_ref().map_or(0, |before| before.claim);
+            self.claim = before.as_ref().map_or(0, |before| before.claim);
         }
         if !self.order.failed {
             return Ok(());
@@ -463,7 +470,7 @@ impl Finish {
             Some(before) if goes_on => before.as_of,
             _ => highest.get(),
         };
-        let (inode, size, claim) = (found.ino(), found.size(), self.origin.claim);
+        let (inode, size, claim) = (found.ino(), found.size(), self.claim);
         let (key, shares) = (self.order.key.clone(), self.standings.clone());
         Progress { inode, size, claim, as_of, key, shares }.save(&path)
     }
@@ -474,21 +481,27 @@ impl Finish {
             return Ok(());
         }
         let alive = || shop.cell.set_heartbeat(sys::clock::now_ms());
+        let mut given = Vec::new();
         for share in 0..self.order.of {
             let path = shop.spool.intents(self.order.claim, share);
-            let Some((lowest, highest)) = Intents::open(&path, u64::MAX, alive)?.ends_of_given()
-            else {
-                continue;
-            };
-            let Origin { lowest: before, .. } = self.origin;
-            self.origin.lowest = if before == 0 { lowest } else { before.min(lowest) };
-            self.origin.highest = self.origin.highest.max(highest);
+            given.extend(Intents::open(&path, u64::MAX, alive)?.all_given());
         }
-        // What was not answered may have been given any version up to now.
-        if self.standings.iter().any(|standing| !standing.sent.is_empty()) {
-            let by_now = Highest::new(shop.board, shop.cell).get();
-            (self.origin.lowest, self.origin.highest) = (0, by_now.max(self.origin.highest));
-        }
+        let is_nothing = given.is_empty() && self.sums.docs == 0;
+        let is_unanswered = self.standings.iter().any(|standing| !standing.sent.is_empty());
+        self.origins = match self.order.kind {
+            _ if !given.is_empty() && !is_unanswered => given::origins(given),
+            Kind::Rejects if is_nothing && !is_unanswered => Vec::new(),
+            // Nobody says which versions these were. None of them is older than the newest line.
+            kind => {
+                let rejects = if kind == Kind::Rejects { self.retried(shop)? } else { None };
+                let claim = rejects.map_or(Ok(self.claim), |file| highest_claim(file, alive))?;
+                let highest = given.iter().map(|(_, last, _)| *last).max().unwrap_or(0);
+                // What was not answered may have been given any version up to now.
+                let by_now = Highest::new(shop.board, shop.cell).get();
+                let highest = if is_unanswered { by_now.max(highest) } else { 0 };
+                vec![Origin { claim, lowest: 0, highest }]
+            }
+        };
         Ok(())
     }
 
@@ -612,28 +625,24 @@ fn readable(opened: io::Result<File>, what: &str) -> io::Result<Option<File>> {
     }
 }
 
-/// The claim number that the delta of these rejects first had, as the first of them says that can be
-/// read; 0: none.
-fn first_claim(rejects: &File) -> io::Result<u64> {
-    const TRIES: usize = 100;
+/// The highest claim number of these rejects, as far as they can be read; 0: none says one.
+fn highest_claim(rejects: File, mut alive: impl FnMut()) -> io::Result<u64> {
     #[derive(Deserialize)]
     struct Claimed {
         claim: u64,
     }
-    let mut file = rejects.try_clone()?;
-    io::Seek::rewind(&mut file)?;
-    let mut reader = BufReader::new(&mut file);
-    let mut claim = None;
-    let mut line = Vec::new();
-    for _ in 0..TRIES {
+    let mut reader = BufReader::with_capacity(64 << 10, rejects);
+    let (mut highest, mut line, mut count) = (0, Vec::new(), 0u32);
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        let claim = serde_json::from_slice::<Claimed>(&line).map_or(0, |record| record.claim);
+        highest = highest.max(claim);
         line.clear();
-        if claim.is_some() || reader.read_until(b'\n', &mut line)? == 0 {
-            break;
+        count = count.wrapping_add(1);
+        if count % 16_384 == 0 {
+            alive();
         }
-        claim = serde_json::from_slice::<Claimed>(&line).ok().map(|record| record.claim);
     }
-    io::Seek::rewind(&mut file)?; // the position is shared
-    Ok(claim.unwrap_or(0))
+    Ok(highest)
 }
 
 /// When a delta that grew just now has stood still for long enough.

@@ -70,7 +70,7 @@ fn finishing_commits_adds_up_and_merges_and_may_be_repeated() {
             sums,
             FinishTurn::Done {
                 sums: Sums { lines: 10, docs: 7, rejected: 4, ..Sums::default() },
-                origin: ORIGIN
+                origins: vec![ORIGIN]
             }
         );
         let merged = std::fs::read_to_string(shop.spool.rejected_file("x.jsonl".as_ref())).unwrap();
@@ -94,7 +94,7 @@ fn a_failed_delta_is_not_committed_and_keeps_the_rejects_it_has() {
     std::fs::write(shop.spool.rejects(7, 1), "{\"line\":2}\n{\"li").unwrap();
     let order = order(3, true);
     let end = run(&mut Finish::new(order, &shop), &shop, &mut posts);
-    assert_eq!(end, FinishTurn::Done { sums: Sums::default(), origin: ORIGIN });
+    assert_eq!(end, FinishTurn::Done { sums: Sums::default(), origins: vec![ORIGIN] });
     let merged = std::fs::read_to_string(shop.spool.rejected_file("x.jsonl".as_ref())).unwrap();
     assert_eq!(merged, "{\"line\":2}\n");
     assert!(solr.lock().requests.is_empty());
@@ -325,7 +325,7 @@ fn a_delta_that_was_taken_away_is_finished_all_the_same() {
     std::fs::remove_file(shop.spool.active().join("x.jsonl")).unwrap();
     let end = run(&mut Finish::new(order, &shop), &shop, &mut posts);
     let sums = Sums { lines: 2, docs: 1, rejected: 1, ..Sums::default() };
-    assert_eq!(end, FinishTurn::Done { sums, origin: ORIGIN });
+    assert_eq!(end, FinishTurn::Done { sums, origins: vec![ORIGIN] });
     let merged = std::fs::read_to_string(shop.spool.rejected_file("x.jsonl".as_ref())).unwrap();
     assert_eq!(merged, "{\"line\":2}\n");
 }

@@ -11,8 +11,8 @@
 //! them: whoever goes on must not take them for another's ([`crate::age`]).
 //!
 //! Lines of JSON, appended: `[line,version,"id"]` for an intent, `[line]` where it is known that
-//! nothing came of the one before: Solr has refused it, or it was not sent; `{"given":[[5,9]]}` for
-//! versions, first and last of each run of them. Of several for one line the last counts; a torn one
+//! nothing came of the one before: Solr has refused it, or it was not sent; `{"given":[[5,9,3]]}` for
+//! versions: first and last of each run of them, and the claim of their lines. Of several for one line the last counts; a torn one
 //! at the end was not followed by a request.
 //!
 //! The file is kept until its delta is settled, and is never cut: a delta that has grown is read
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::given::Given;
+use crate::given::{Given, Span};
 
 /// The intents of one share, for main thread and post threads.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ struct Known {
 enum Record {
     Intent(u64, i64, String),
     Refusal((u64,)),
-    Given { given: Vec<(u64, u64)> },
+    Given { given: Vec<Span> },
 }
 
 impl Intents {
@@ -100,11 +100,11 @@ impl Intents {
         self.given.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// A line that came late was given this version; of a delete it is below zero, and nobody will
-    /// meet it.
-    pub(crate) fn note_given(&self, version: i64) {
+    /// A line of this claim that came late was given this version; of a delete it is below zero, and
+    /// nobody will meet it.
+    pub(crate) fn note_given(&self, version: i64, claim: u64) {
         if version > 0 {
-            self.given().add(version as u64);
+            self.given().add(version as u64, claim);
         }
     }
 
@@ -113,9 +113,9 @@ impl Intents {
         u64::try_from(version).is_ok_and(|version| self.given().has(version))
     }
 
-    /// The lowest and the highest that one was given.
-    pub(crate) fn ends_of_given(&self) -> Option<(u64, u64)> {
-        self.given().ends()
+    /// All that these lines were given.
+    pub(crate) fn all_given(&self) -> Vec<Span> {
+        self.given().spans().collect()
     }
 
     /// Whether the file as it was found says that this line of this id was settled, and not refused.
@@ -468,10 +468,10 @@ mod tests {
         intents.keep_given().unwrap();
         assert!(!path.exists(), "no line came late");
         intents.write(&[(3, -1, "a")]).unwrap();
-        [500, 501, -502, 503].iter().for_each(|version| intents.note_given(*version));
+        [500, 501, -502, 503].iter().for_each(|version| intents.note_given(*version, 3));
         assert!(!found(&path, 0).was_given(500), "it is not written yet");
         intents.keep_given().unwrap();
-        intents.note_given(504);
+        intents.note_given(504, 9);
         let null = OpenOptions::new().write(true).open("/dev/null").unwrap(); // it cannot be cut
         let good = intents.output.lock().unwrap().file.replace(null);
         intents.keep_given().unwrap_err();
@@ -482,7 +482,7 @@ mod tests {
             let after = found(&path, mark);
             let given = [499, 500, 501, 502, -502, 503, 504, 505].map(|v| after.was_given(v));
             assert_eq!(given, [false, true, true, false, false, true, true, false]);
-            assert_eq!(after.ends_of_given(), Some((500, 504)));
+            assert_eq!(after.all_given(), [(500, 501, 3), (503, 503, 3), (504, 504, 9)]);
             assert_eq!(after.version(7), (mark <= 7).then_some(504));
         }
     }

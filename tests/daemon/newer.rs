@@ -218,3 +218,31 @@ fn what_a_cancelled_retry_has_made_without_an_answer_is_no_newer_than_it() {
     assert_eq!((prices(&solr, &["d"]), last(&site)), (vec![2.into()], [1, 1, 0]));
     daemon.stop();
 }
+
+#[test]
+fn what_was_rejected_of_a_delta_that_grew_is_as_new_as_what_it_grew_by() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    site.configure("spool.settle = '100ms'\nspool.poll = '200ms'");
+    let daemon = Daemon::start(&site);
+    site.hand_over("x.jsonl", lines(&["o", "e"], 1, ",\"bad\":1"));
+    settled(&daemon, 1);
+    site.hand_over("y.jsonl", lines(&["d", "e"], 5, ",\"bad\":1"));
+    settled(&daemon, 2);
+    // Claimed after y: this is newer, and the first two lines of x are older.
+    let done = std::fs::File::options().append(true).open(site.spool("done/x.jsonl"));
+    std::io::Write::write_all(&mut done.unwrap(), lines(&["d"], 2, ",\"bad\":1").as_bytes())
+        .unwrap();
+    settled(&daemon, 3);
+    solr.mend();
+    site.run(&["retry", "x.jsonl"]).code(0);
+    settled(&daemon, 4);
+    assert_eq!(prices(&solr, &["o", "e", "d"]), [1, 1, 2]);
+    site.run(&["retry", "y.jsonl"]).code(0);
+    settled(&daemon, 5);
+    assert_eq!(
+        (prices(&solr, &["o", "e", "d"]), last(&site)),
+        (vec![1.into(), 5.into(), 2.into()], [2, 1, 1])
+    );
+    daemon.stop();
+}

@@ -318,7 +318,7 @@ impl World {
             }
             Hand::Finish { claim, .. } => {
                 self.truth_mut(claim).finished = true;
-                Report::Finished { claim, sums: Sums::default(), origin: ORIGIN }
+                Report::Finished { claim, sums: Sums::default(), origins: vec![ORIGIN] }
             }
         }
     }
@@ -344,9 +344,9 @@ impl World {
             Lied::Claim => Report::ShareDone { claim: claim + 1, share: own, bounded },
             Lied::Failed => Report::ShareFailed { claim, share, reason: "a lie".into() },
             Lied::Finished if matches!(hand, Some(Hand::Finish { .. })) => {
-                Report::Finished { claim: claim + 1, sums, origin: ORIGIN }
+                Report::Finished { claim: claim + 1, sums, origins: vec![ORIGIN] }
             }
-            Lied::Finished => Report::Finished { claim, sums, origin: ORIGIN },
+            Lied::Finished => Report::Finished { claim, sums, origins: vec![ORIGIN] },
             Lied::Grown if matches!(hand, Some(Hand::Finish { .. })) => {
                 Report::Grown { claim: claim + 1 }
             }

@@ -67,7 +67,7 @@ impl Machine {
         let all = self.askers.iter_mut().chain(cancellers);
         all.for_each(|asker| asker.monitor = child(asker.monitor));
         self.next_child = self.children.len() as u64 + 1;
-        (self.sums, self.origin) = Default::default();
+        (self.sums, self.origins) = Default::default();
         (self.deaths, self.hangs) = (0, 0);
     }
 }
