@@ -39,3 +39,28 @@ fn every_test_that_the_spools_page_names_is_there() {
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn the_cookbook_shows_the_conversions_that_are_tested() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/cookbook.md")).expect("the page");
+    let fixtures = root.join("tests/fixtures");
+    let mut shown = BTreeSet::new();
+    for quoted in page.split("<!-- ").skip(1) {
+        let (file, rest) = quoted.split_once(" -->\n```").expect("a file's name, and a fence");
+        let (_, rest) = rest.split_once('\n').expect("what the fence begins");
+        let (block, _) = rest.split_once("```\n").expect("its end");
+        let text = std::fs::read_to_string(fixtures.join(file)).expect(file);
+        assert_eq!(block, text, "{file}");
+        assert!(shown.insert(file.to_owned()), "{file} is shown twice");
+    }
+    for folder in std::fs::read_dir(&fixtures).expect("the fixtures") {
+        let folder = folder.expect("an entry");
+        for file in std::fs::read_dir(folder.path()).expect("a folder") {
+            let name = [folder.file_name(), file.expect("an entry").file_name()];
+            let name = name.map(|name| name.into_string().expect("text")).join("/");
+            let is_shown = shown.contains(&name) || name.ends_with("/queries.json");
+            assert!(is_shown, "{name} is not in the cookbook");
+        }
+    }
+}

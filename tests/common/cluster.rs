@@ -120,9 +120,18 @@ impl Collection {
     }
 
     pub fn commit(&self) {
+        self.update(r#"{"commit":{}}"#);
+    }
+
+    /// Takes out all that is in it.
+    pub fn clear(&self) {
+        self.update(r#"{"delete":{"query":"*:*"},"commit":{}}"#);
+    }
+
+    fn update(&self, body: &str) {
         let url = format!("{}/{}/update", self.urls[0], self.name);
         let update = self.agent.post(url).header("Content-Type", "application/json");
-        update.send(r#"{"commit":{}}"#).expect("it commits");
+        update.send(body).expect("it is carried out");
     }
 
     /// What a search there finds, by id, with these parameters more.

@@ -15,6 +15,7 @@ mod delta;
 mod disk;
 mod faults;
 mod process;
+mod recipe;
 mod site;
 mod wait;
 
@@ -24,6 +25,7 @@ pub use delta::{Delta, assert_same};
 pub use disk::Disk;
 pub use faults::Faults;
 pub use process::Process;
+pub use recipe::Recipe;
 pub use site::{DAEMON, Run, Site, finish, rejects};
 pub use wait::{PATIENCE, wait_for, wait_for_some};
 

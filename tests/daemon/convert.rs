@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::common::{Daemon, FakeSolr, Mode, Site, wait_for};
+use crate::common::{Daemon, FakeSolr, Mode, Recipe, Site, wait_for};
 
 /// INTERFACE.md's example.
 const EXAMPLE: &str = r#"
@@ -311,4 +311,16 @@ fn the_readmes_example_does_what_it_shows() {
     std::fs::write(site.path("offers.jsonl"), block("lines")).unwrap();
     let run = site.run(&["convert", "offers.jsonl"]).code(1);
     assert_eq!((run.stdout, run.stderr), (block("documents"), block("rejects")));
+}
+
+#[test]
+fn the_conversions_of_the_cookbook_make_what_it_says() {
+    let site = Site::new("http://localhost:9/solr");
+    for recipe in Recipe::all() {
+        recipe.configure(&site);
+        site.run(&["check"]).code(0);
+        let lines: String = recipe.deltas().into_iter().map(|(_, text)| text).collect();
+        let run = site.run_with_input(&["convert", "-"], lines.as_bytes()).code(0);
+        assert_eq!(run.stdout, recipe.text("sent.json"), "{}", recipe.name);
+    }
 }

@@ -7,6 +7,7 @@ mod common;
 
 use common::cluster;
 
+mod cookbook;
 mod deliver;
 mod failover;
 mod leaders;
