@@ -46,6 +46,16 @@ pub(crate) fn reload(cli: &Cli) -> Result<ExitCode, Trouble> {
     print("reloaded\n")
 }
 
+pub(crate) fn pause(cli: &Cli) -> Result<ExitCode, Trouble> {
+    Daemon::at(socket(cli, Which::Control), RELOAD)?.command("pause")?;
+    print("paused: nothing is sent until `solr-updater resume`\n")
+}
+
+pub(crate) fn resume(cli: &Cli) -> Result<ExitCode, Trouble> {
+    Daemon::at(socket(cli, Which::Control), RELOAD)?.command("resume")?;
+    print("resumed\n")
+}
+
 pub(crate) fn stop(cli: &Cli) -> Result<ExitCode, Trouble> {
     let mut daemon = Daemon::at(socket(cli, Which::Control), RELOAD)?;
     let line = daemon.ask("status")?;

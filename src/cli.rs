@@ -54,6 +54,12 @@ pub(crate) enum Command {
     },
     /// Have the daemon read its configuration again, and wait until it works, or say why not
     Reload,
+    /// Have the daemon send nothing more until `resume`, over restarts too
+    ///
+    /// What is under way is sent to its end. The health is a WARNING meanwhile.
+    Pause,
+    /// Have a paused daemon go on
+    Resume,
     /// Stop the daemon at a batch boundary, and wait until it is gone
     Stop,
     /// List what was rejected: delta, line, id, reason

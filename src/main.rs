@@ -27,6 +27,8 @@ fn main() -> ExitCode {
         Command::Convert { file } => dry::convert(&cli, file),
         Command::Status { json } => ask::status(&cli, *json),
         Command::Reload => ask::reload(&cli),
+        Command::Pause => ask::pause(&cli),
+        Command::Resume => ask::resume(&cli),
         Command::Stop => ask::stop(&cli),
         Command::Rejects { name, json } => lists::rejects(&cli, name.as_deref(), *json),
         Command::Cancel { name } => undone::cancel(&cli, name),

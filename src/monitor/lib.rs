@@ -333,6 +333,7 @@ impl Monitor {
         debug!(self.log, "command"; "command" => format!("{command:?}"), "peer" => client.peer());
         let name = match command {
             Command::Reload | Command::Stop | Command::Cancel(_) => None,
+            Command::Pause | Command::Resume => None,
             Command::Retry { .. } => Some("retry"),
             Command::Drop(_) => Some("dropped"),
         };

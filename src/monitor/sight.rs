@@ -293,7 +293,8 @@ impl Sight {
         let last_ok = cells.iter().map(WorkerCell::last_ok).max().unwrap_or(0);
         let latest = cells.iter().max_by_key(|c| c.last_trouble());
         let trouble = latest.filter(|c| c.last_trouble() > last_ok);
-        let began = if self.is_busy() { self.board.parent().active_since() } else { 0 };
+        let parent = self.board.parent();
+        let began = if self.is_busy() { parent.active_since().max(parent.resumed()) } else { 0 };
         let since = last_ok.max(began);
         let reachable = match trouble.map(WorkerCell::trouble) {
             Some(Trouble::Passing) => Some(false),

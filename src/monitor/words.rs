@@ -30,7 +30,7 @@ pub(crate) struct Refusal {
 pub(crate) const QUESTIONS: &[&str] = &["status", "health", "ping", "help"];
 /// What may be said on the control socket besides.
 pub(crate) const COMMANDS: &[&str] =
-    &["reload", "stop", "cancel", "rejects", "retry", "drop", "history"];
+    &["reload", "pause", "resume", "stop", "cancel", "rejects", "retry", "drop", "history"];
 
 /// So many deltas are told unless another number is asked for, and at most.
 const HISTORY: usize = 20;
@@ -45,6 +45,8 @@ pub(crate) fn read(line: &str) -> Result<Request, Refusal> {
         "status" => Request::Status,
         "health" => Request::Health,
         "reload" => Request::Command(Command::Reload),
+        "pause" => Request::Command(Command::Pause),
+        "resume" => Request::Command(Command::Resume),
         "stop" => Request::Command(Command::Stop),
         "cancel" => return cancel(rest),
         "retry" => return retry(rest),

@@ -189,6 +189,10 @@ pub enum Command {
     Reload,
     /// Leave at a batch boundary.
     Stop,
+    /// Send nothing more, over restarts too.
+    Pause,
+    /// Go on.
+    Resume,
     /// Give up a delta that waits or is being delivered: what is left of it goes to `failed/`.
     Cancel(OsString),
     /// Deliver once more what is left of these: rejected lines, and failed deltas.
@@ -399,6 +403,8 @@ impl Message for Plea {
                 match command {
                     Command::Reload => begin(b'l').done(),
                     Command::Stop => begin(b's').done(),
+                    Command::Pause => begin(b'u').done(),
+                    Command::Resume => begin(b'e').done(),
                     Command::Cancel(name) => begin(b'c').name(name).done(),
                     Command::Retry { which, force } => {
                         which.write(begin(b't').number(*force)).done()
@@ -416,6 +422,8 @@ impl Message for Plea {
             b'n' => Plea::Refused(r.text()?),
             b'l' => Plea::Command { number: r.number()?, command: Command::Reload },
             b's' => Plea::Command { number: r.number()?, command: Command::Stop },
+            b'u' => Plea::Command { number: r.number()?, command: Command::Pause },
+            b'e' => Plea::Command { number: r.number()?, command: Command::Resume },
             b'c' => Plea::Command { number: r.number()?, command: Command::Cancel(r.name()?) },
             b't' => {
                 let (number, force) = (r.number()?, r.number()? != 0);
@@ -537,8 +545,9 @@ mod tests {
         there_and_back(Report::Spoiled { claim: 7, reason: "cut".into() });
         there_and_back(Plea::Ready);
         there_and_back(Plea::Refused("no".into()));
-        there_and_back(Plea::Command { number: 9, command: Command::Reload });
-        there_and_back(Plea::Command { number: 9, command: Command::Stop });
+        for command in [Command::Reload, Command::Stop, Command::Pause, Command::Resume] {
+            there_and_back(Plea::Command { number: 9, command });
+        }
         for which in [Which::One("a b.jsonl".into()), Which::All] {
             let retry = Command::Retry { which: which.clone(), force: true };
             there_and_back(Plea::Command { number: 9, command: retry });

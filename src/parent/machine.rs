@@ -80,6 +80,8 @@ pub(crate) enum Event {
     HungUp { child: ChildId },
     /// A person has seen to a failed delta.
     Looked,
+    /// A person wants nothing to be sent for now, or has it go on.
+    Paused(bool),
 }
 
 /// What is to be done.
@@ -232,6 +234,7 @@ pub(crate) struct Machine {
     sums: SumsWord,
     origins: Vec<Origin>,
     pub(crate) holding: bool,
+    pub(crate) paused: bool,
     pub(crate) deaths: u64,
     pub(crate) hangs: u64,
 }
@@ -259,6 +262,7 @@ impl Machine {
             sums: [0; 6],
             origins: Vec::new(),
             holding: false,
+            paused: false,
             deaths: 0,
             hangs: 0,
         }
@@ -302,6 +306,7 @@ impl Machine {
             Event::Garbled { child } => self.garbled(child, &mut todo),
             Event::HungUp { child } => self.hung_up(child, now),
             Event::Looked => self.holding = false,
+            Event::Paused(paused) => self.paused = paused,
         }
         self.overdue(now, &mut todo);
         self.fill(now, &mut todo);
@@ -330,7 +335,7 @@ impl Machine {
 
     /// Whether a delta may be claimed now.
     pub(crate) fn wants_delta(&self) -> bool {
-        self.may_take_up() && !self.holding
+        self.may_take_up() && !self.holding && !self.paused
     }
 
     /// Whether one may be taken up again that was claimed before: a hold is for those that come.

@@ -143,7 +143,9 @@ impl Parent {
         machine.holding = task == Task::Serve
             && config.spool.on_failed == config::OnFailed::Stop
             && spool.is_on_hold().map_err(unusable)?;
+        machine.paused = task == Task::Serve && spool.is_paused().map_err(unusable)?;
         let cell = board.parent();
+        cell.set_paused(machine.paused.into());
         cell.set_version(spool.last_version().map_err(unusable)?);
         cell.set_pid(sys::pid() as u64);
         cell.set_started(wall_ms());

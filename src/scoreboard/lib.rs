@@ -397,6 +397,8 @@ impl ParentCell {
         27 slots_most set_slots_most;
         /// 1 while no delta is begun because one has failed (`on_failed = "stop"`).
         26 holding set_holding;
+        /// When it was resumed last, monotonic milliseconds; 0: it was not.
+        29 resumed set_resumed;
         /// How many deltas are claimed and not settled.
         28 active_files set_active_files;
         /// The highest version in any receipt of an earlier daemon.

@@ -13,6 +13,7 @@ mod late;
 mod left;
 mod lock;
 mod names;
+mod pause;
 mod progress;
 mod prune;
 mod record;

@@ -241,7 +241,7 @@ fn holding(facts: &Document) -> Option<Reason> {
 }
 
 fn paused(facts: &Document) -> Option<Reason> {
-    let message = "paused: no delta is taken until `solr-updater resume`";
+    let message = "paused: nothing is sent until `solr-updater resume`";
     (facts.state == State::Paused).then(|| Reason::new(code::PAUSED, Warning, message))
 }
 

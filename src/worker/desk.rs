@@ -278,6 +278,8 @@ impl Desk {
         match &self.work {
             Work::Nothing => WorkerState::Idle,
             Work::Opening(..) => WorkerState::Converting,
+            // It waits for a person, not for Solr.
+            Work::Share(_) if self.shop.is_paused() && self.posts.is_idle() => WorkerState::Idle,
             _ if self.posts.is_backing_off() => WorkerState::BackingOff,
             Work::Share(share) if share.is_reading() && self.posts.has_room() => {
                 WorkerState::Converting

@@ -54,6 +54,13 @@ pub(crate) struct Shop {
     pub(crate) log: Logger,
 }
 
+impl Shop {
+    /// Whether a person wants nothing to be sent for now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.board.parent().paused() != 0
+    }
+}
+
 /// How a turn ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -115,6 +122,8 @@ pub(crate) struct Share {
     /// Where a document may have one line only.
     ids: Option<Ids>,
     reading: Reading,
+    /// A person wants nothing to be sent for now.
+    paused: bool,
     /// It is read up to where its order says.
     is_bounded: bool,
     /// When it was first seen that there is more behind the end.
@@ -261,6 +270,7 @@ impl Share {
             rejects,
             ids: is_divided_by_line.then(|| Ids::new(shop.spool.ids(order.claim, order.share))),
             reading: Reading::On,
+            paused: false,
             is_bounded,
             growing: None,
             mark,
@@ -304,6 +314,7 @@ impl Share {
 
     /// Does what can be done now.
     pub(crate) fn turn(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> Turn {
+        self.paused = shop.is_paused();
         for batch in self.sorter.refresh(posts) {
             self.sort_again(&batch, shop, posts, now);
             posts.recycle(batch);
@@ -446,6 +457,7 @@ impl Share {
 
     fn can_read(&self, posts: &Posts, now: u64) -> bool {
         self.is_reading()
+            && !self.paused
             && self.held.is_empty()
             && posts.has_room()
             && posts.layout() == self.sorter.layout()
@@ -459,6 +471,7 @@ impl Share {
     /// answer: it would wait for itself.
     fn post_what_is_due(&mut self, posts: &mut Posts, now: u64) {
         let all = match self.reading {
+            _ if self.paused => return,
             Reading::On => self.window.is_full(),
             Reading::Ended(_) => true,
             Reading::Given { .. } => return,
@@ -469,6 +482,9 @@ impl Share {
     /// Sorts the lines that had to wait, as far as they need not any more.
     fn add_held(&mut self, shop: &Shop, posts: &mut Posts, now: u64) {
         let mut scratch = Scratch::default();
+        if self.paused {
+            return;
+        }
         while let Some((place, line)) = self.held.pop_front() {
             self.sorter.come_late(self.papers.late(place.index));
             let converted = match self.order.poison.contains(&place.index) {

@@ -58,7 +58,7 @@ impl Daemon {
     pub fn up(&self) -> Value {
         self.wait("every worker is there", |status| {
             let workers = status["workers"].as_array().unwrap();
-            status["state"] == "running"
+            ["running", "paused"].contains(&status["state"].as_str().unwrap())
                 && !workers.is_empty()
                 && workers.iter().all(|w| !w["pid"].is_null())
         })

@@ -27,6 +27,7 @@ mod once;
 mod others;
 mod outage;
 mod parent;
+mod pause;
 mod reload;
 mod retry;
 mod undone;
