@@ -132,6 +132,13 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the completions for a shell, to be put where it looks for them
+    #[command(after_help = "For bash: solr-updater completions bash \
+                            >/usr/share/bash-completion/completions/solr-updater")]
+    Completions {
+        /// Which one
+        shell: clap_complete::Shell,
+    },
 }
 
 /// One delta, or all.

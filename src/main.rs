@@ -9,7 +9,7 @@ mod lists;
 mod offline;
 mod undone;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use config::Config;
 use parent::{Options, Outcome, Parent, Role, Task};
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Retry { names, force } => undone::retry(&cli, names, *force),
         Command::Drop(names) => undone::drop(&cli, names),
         Command::History { n, json } => lists::history(&cli, *n, *json),
+        Command::Completions { shell } => completions(*shell),
     };
     code.unwrap_or_else(|trouble| {
         eprintln!("{}", trouble.message);
@@ -111,6 +112,15 @@ fn deliver(options: Options) -> Result<Outcome, Trouble> {
             })
         }),
     }
+}
+
+/// Prints what a shell needs to complete a command line.
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Trouble> {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    ask::print(&String::from_utf8_lossy(&script))
 }
 
 fn check(cli: &Cli, solr: bool) -> Result<ExitCode, Trouble> {

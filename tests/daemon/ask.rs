@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{Daemon, Delta, FakeSolr, Mode, Site, ask, assert_same, wait_for};
+use crate::common::{Daemon, Delta, FakeSolr, Mode, Site, ask, assert_same, finish, wait_for};
 
 #[test]
 fn status_page_and_json() {
@@ -168,4 +169,21 @@ fn a_dead_daemons_socket_is_taken_over_a_living_ones_never() {
     site.run(&["run"]).code(75).says(site.control_socket().to_str().unwrap());
     assert!(std::fs::metadata(site.control_socket()).unwrap().file_type().is_socket());
     assert!(!site.status_socket().exists(), "nothing is half started");
+}
+
+#[test]
+fn a_shell_completes_commands() {
+    let site = Site::new("http://127.0.0.1:1/solr");
+    for shell in ["zsh", "fish"] {
+        site.run(&["completions", shell]).code(0).says("history");
+    }
+    site.run(&["completions", "csh"]).code(2).says("possible values: bash");
+    let script = site.run(&["completions", "bash"]).code(0).stdout;
+    let asked = r#"
+        COMP_WORDS=(solr-updater re) COMP_CWORD=1
+        complete=$(complete -p solr-updater | sed 's/.*-F \([^ ]*\).*/\1/')
+        $complete solr-updater re solr-updater
+        echo "${COMPREPLY[@]}""#;
+    let run = finish(Command::new("bash").arg("-c").arg(script + asked), b"").code(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("reload resume rejects retry\n", ""));
 }
