@@ -10,6 +10,7 @@ mod client;
 mod clients;
 mod folders;
 mod listing;
+mod metrics;
 mod rates;
 mod sight;
 mod trouble;
@@ -22,6 +23,8 @@ use orders::{Answer, Command, Done, Message, Plea};
 use scoreboard::Board;
 use slog::{Logger, debug, error, warn};
 use spool::Spool;
+use status::Document;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -133,6 +136,8 @@ struct Monitor {
 struct Answers {
     status: String,
     health: String,
+    document: Document,
+    metrics: OnceCell<String>,
 }
 
 impl Monitor {
@@ -291,8 +296,16 @@ impl Monitor {
             Answers {
                 status: status::answer::status(&document),
                 health: status::answer::health(&document.health),
+                metrics: OnceCell::new(),
+                document,
             }
         })
+    }
+
+    fn metrics(&mut self) -> &str {
+        let (durations, log_dropped) = (self.sight.durations(), self.sight.log_dropped());
+        let Answers { document, metrics, .. } = self.answers();
+        metrics.get_or_init(|| metrics::text(document, &durations, log_dropped))
     }
 
     fn answer(&mut self, id: u64, client: &mut Client, line: &str) {
@@ -318,6 +331,7 @@ impl Monitor {
             Request::Ping => client.say(&status::answer::done("ping", "pong")),
             Request::Status => client.say(&self.answers().status),
             Request::Health => client.say(&self.answers().health),
+            Request::Metrics => client.say(self.metrics()),
             Request::Command(command) => self.command(id, client, command),
             Request::Rejects(_) | Request::History(_) => {
                 client.say(&listing::answer(&self.spool, &request));

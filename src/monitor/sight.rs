@@ -4,7 +4,9 @@
 //! be trusted with an index, a length or a sum that could overflow.
 
 use config::{Config, Limits as Pair};
-use scoreboard::{Board, Counts, Held, PosterCell, Trouble, WorkerCell, WorkerState as Doing};
+use scoreboard::{
+    Board, Counts, Durations, Held, PosterCell, Trouble, WorkerCell, WorkerState as Doing,
+};
 use spool::Spool;
 use status::{
     Active, Document, Health, Incoming, Limits, Memory, Monitor, Parent, Rates as Speeds, Reason,
@@ -116,6 +118,17 @@ impl Sight {
         self.memory.remember(&mut reasons, &document.time);
         document.health = Health::new(reasons, thresholds);
         document
+    }
+
+    /// How long requests took, of all workers there ever were.
+    pub(crate) fn durations(&self) -> Durations {
+        let posters = self.board.worker_cells().flat_map(|cell| cell.posters());
+        posters.fold(Durations::default(), |sum, poster| sum.plus(poster.durations()))
+    }
+
+    /// Log lines that could not be written.
+    pub(crate) fn log_dropped(&self) -> u64 {
+        self.board.log_dropped().load(std::sync::atomic::Ordering::Relaxed)
     }
 
     fn slots(&self) -> usize {
@@ -333,8 +346,7 @@ impl Sight {
             }
             reasons.push(Reason::new(code::SPOOL, Severity::Critical, words));
         }
-        let dropped = self.board.log_dropped().load(std::sync::atomic::Ordering::Relaxed);
-        if let Some(lost) = self.losses.look(dropped, now_ms()) {
+        if let Some(lost) = self.losses.look(self.log_dropped(), now_ms()) {
             let words = format!("{lost} log lines lost: standard error or log.file takes no more");
             reasons.push(Reason::new(code::LOG, Severity::Warning, words));
         }

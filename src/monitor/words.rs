@@ -11,6 +11,7 @@ pub(crate) enum Request {
     Ping,
     Status,
     Health,
+    Metrics,
     /// What only the parent can do.
     Command(Command),
     /// What was rejected, of one delta or of all.
@@ -27,7 +28,7 @@ pub(crate) struct Refusal {
 }
 
 /// What anybody may ask for.
-pub(crate) const QUESTIONS: &[&str] = &["status", "health", "ping", "help"];
+pub(crate) const QUESTIONS: &[&str] = &["status", "health", "metrics", "ping", "help"];
 /// What may be said on the control socket besides.
 pub(crate) const COMMANDS: &[&str] =
     &["reload", "pause", "resume", "stop", "cancel", "rejects", "retry", "drop", "history"];
@@ -44,6 +45,7 @@ pub(crate) fn read(line: &str) -> Result<Request, Refusal> {
         "ping" => Request::Ping,
         "status" => Request::Status,
         "health" => Request::Health,
+        "metrics" => Request::Metrics,
         "reload" => Request::Command(Command::Reload),
         "pause" => Request::Command(Command::Pause),
         "resume" => Request::Command(Command::Resume),
@@ -63,7 +65,7 @@ impl Request {
     pub(crate) fn is_question(&self) -> bool {
         use Request::*;
         match self {
-            Help | Ping | Status | Health => true,
+            Help | Ping | Status | Health | Metrics => true,
             Command(_) | Rejects(_) | History(_) => false,
         }
     }

@@ -6,6 +6,7 @@
 //! numbers from it (heartbeats), never a pid, an index or a length, and the monitor believes
 //! nothing but numbers and short text either.
 
+mod durations;
 mod latch;
 #[cfg(test)]
 mod latch_tests;
@@ -20,6 +21,7 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+pub use durations::{BOUNDS_MS, BUCKETS, Durations};
 pub use latch::{Latch, Text};
 pub use turns::{LANES, Posted, Turns};
 
@@ -199,7 +201,7 @@ const SLOTS_AT: usize = PARENT;
 const TEXTS_AT: usize = SLOTS_AT + SLOTS * SLOT;
 const WORKERS_AT: usize = TEXTS_AT + 2 * NAMES;
 const TALLY: usize = 4 + 2 * Counts::LEN;
-const POSTER: usize = 4;
+const POSTER: usize = 4 + durations::WORDS;
 const WORKER_HELD: usize = 8;
 /// When its highest version was raised.
 const WORKER_RAISED: usize = 9;
@@ -673,6 +675,16 @@ impl PosterCell {
         2 retries set_retries;
         /// Bytes of request bodies sent.
         3 bytes_posted set_bytes_posted;
+    }
+
+    /// How long its requests with documents took.
+    pub fn durations(&self) -> Durations {
+        Durations::read(&self.words[4..])
+    }
+
+    /// One took so long.
+    pub fn add_duration(&self, took: std::time::Duration) {
+        Durations::add(&self.words[4..], took);
     }
 }
 

@@ -390,7 +390,12 @@ impl Poster {
     }
 
     fn post(&self, url: &str, body: &[u8]) -> Result<Reply, Wait> {
-        let reply = self.talk(url, || self.wire.post(url, body));
+        let reply = self.talk(url, || {
+            let begun = Instant::now();
+            let reply = self.wire.post(url, body);
+            self.cell.add_duration(begun.elapsed());
+            reply
+        });
         self.cell.set_posts(self.cell.posts().wrapping_add(1));
         self.cell.set_bytes_posted(self.cell.bytes_posted().wrapping_add(body.len() as u64));
         reply

@@ -22,6 +22,7 @@ mod lanes;
 mod late;
 mod lists;
 mod masses;
+mod metrics;
 mod newer;
 mod once;
 mod others;
