@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use status::Answer;
+use status::{Answer, Document};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -79,9 +79,15 @@ pub(crate) fn stop(cli: &Cli) -> Result<ExitCode, Trouble> {
 pub(crate) fn print(text: &str) -> Result<ExitCode, Trouble> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        // `| head` has seen enough.
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(e) => Err(Trouble::new(1, format!("standard output: {e}"))),
+        Err(e) => ended(&e),
+    }
+}
+
+/// What it means that nothing more can be printed.
+pub(crate) fn ended(e: &io::Error) -> Result<ExitCode, Trouble> {
+    match e.kind() {
+        ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS), // `| head` has seen enough
+        _ => Err(Trouble::new(1, format!("standard output: {e}"))),
     }
 }
 
@@ -93,6 +99,11 @@ pub(crate) fn daemon(cli: &Cli) -> Result<Option<Daemon>, Trouble> {
         Err(e) if cli.socket.is_none() && is_nobody(&e) => Ok(None),
         stream => Daemon::on(path, stream, RELOAD).map(Some),
     }
+}
+
+/// Where the daemon answers everybody.
+pub(crate) fn status_socket(cli: &Cli) -> PathBuf {
+    socket(cli, Which::Status)
 }
 
 enum Which {
@@ -128,7 +139,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    fn at(path: PathBuf, patience: Duration) -> Result<Daemon, Trouble> {
+    pub(crate) fn at(path: PathBuf, patience: Duration) -> Result<Daemon, Trouble> {
         let stream = UnixStream::connect(&path);
         Daemon::on(path, stream, patience)
     }
@@ -164,6 +175,17 @@ impl Daemon {
         match line.ends_with(b"\n") {
             true => Ok(line),
             false => Err(self.unreadable("it ends in the middle")),
+        }
+    }
+
+    /// What it says of itself.
+    pub(crate) fn document(&mut self) -> Result<Document, Trouble> {
+        let line = self.ask("status")?;
+        match Answer::parse(&line) {
+            Ok(Answer::Status(document)) => Ok(*document),
+            Ok(Answer::Refused(failure)) => Err(Trouble::new(1, failure.message)),
+            Ok(Answer::Health(_) | Answer::Done) => Err(self.unreadable("not a status")),
+            Err(e) => Err(self.unreadable(e)),
         }
     }
 

@@ -51,6 +51,9 @@ pub(crate) enum Command {
         /// Print the status document, for programs
         #[arg(long)]
         json: bool,
+        /// Show it live, until q; without a terminal, a page a second
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
     },
     /// Have the daemon read its configuration again, and wait until it works, or say why not
     Reload,

@@ -8,6 +8,7 @@ mod feed;
 mod lists;
 mod offline;
 mod undone;
+mod watch;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
         Command::Check { solr } => check(&cli, *solr),
         Command::Feed(what) => feed::feed(&cli, what),
         Command::Convert { file } => dry::convert(&cli, file),
-        Command::Status { json } => ask::status(&cli, *json),
+        Command::Status { watch: true, .. } => watch::watch(&cli),
+        Command::Status { json, .. } => ask::status(&cli, *json),
         Command::Reload => ask::reload(&cli),
         Command::Pause => ask::pause(&cli),
         Command::Resume => ask::resume(&cli),

@@ -100,7 +100,7 @@ fn who(page: &mut Page, document: &Document) {
     if document.workers.is_empty() {
         return;
     }
-    page.line("     slot      pid state        heartbeat         docs  rejected  retries posts");
+    page.line("     slot      pid state        heartbeat         docs  rejected  retries  open");
     for worker in &document.workers {
         page.line(&worker_row(worker));
     }
@@ -309,7 +309,7 @@ fn counted(n: u64, one: &str, many: &str) -> String {
 }
 
 /// A number with a comma between each three digits.
-fn grouped(n: u64) -> String {
+pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {

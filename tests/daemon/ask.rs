@@ -1,14 +1,16 @@
 //! What the daemon says when it is asked, and who may ask what.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{Daemon, Delta, FakeSolr, Mode, Site, ask, assert_same, finish, wait_for};
+use crate::common::{
+    DAEMON, Daemon, Delta, FakeSolr, Mode, Site, ask, assert_same, finish, wait_for,
+};
 
 #[test]
 fn status_page_and_json() {
@@ -186,4 +188,37 @@ fn a_shell_completes_commands() {
         echo "${COMPREPLY[@]}""#;
     let run = finish(Command::new("bash").arg("-c").arg(script + asked), b"").code(0);
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("reload resume rejects retry\n", ""));
+}
+
+#[test]
+fn the_live_view_shows_the_status_until_q_and_gives_the_terminal_back() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    let daemon = Daemon::start(&site);
+    site.hand_over("x.jsonl", Delta::offers(0..1_234, 1).text);
+    daemon.wait("it is settled", |status| status["totals"]["deltas"] == 1);
+    // A terminal, by util-linux.
+    let watch = format!(
+        "stty rows 40 columns 100; {DAEMON} -c {} status --watch; stty -a",
+        site.config().display()
+    );
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &watch, "/dev/null"]).env("TERM", "xterm").env("NO_COLOR", "1");
+    let run = finish(&mut terminal, b"q").code(0);
+    for words in ["OK: all is well", "q quits", "docs/s", "\x1b[?1049h", "\x1b[?1049l", " icanon "]
+    {
+        assert!(run.stdout.contains(words), "{words:?}: {run:?}");
+    }
+    // Without a terminal it is pages, until nobody reads.
+    let mut watch = site.command(&["status", "--watch"]);
+    let mut child = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let is_page = |line: &std::io::Result<String>| line.as_ref().unwrap().contains("all is well");
+    assert!(lines.by_ref().filter(is_page).take(2).count() == 2, "one after the other");
+    drop(lines);
+    assert!(child.wait().unwrap().success());
+    daemon.stop();
+    let run = site.run(&["status", "--watch"]).code(1).says("no daemon runs there");
+    assert_eq!(run.stdout, "");
+    site.run(&["status", "--watch", "--json"]).code(2);
 }
