@@ -206,7 +206,17 @@ fn read(collection: &Collection) -> Vec<Shard> {
     collection.commit();
     let docs = |replica: &Value| {
         let core = core(replica);
-        let docs = collection.fields_in(&core, FIELDS, "&distrib=false");
+        let (mut docs, mut found) = collection.counted_in(&core, FIELDS, "&distrib=false");
+        for _ in 0..LOOKS {
+            if found == docs.len() as u64 {
+                break;
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
+            (docs, found) = collection.counted_in(&core, FIELDS, "&distrib=false");
+        }
+        if found != docs.len() as u64 {
+            println!("Solr's fault: {core} has {found} documents of {} ids", docs.len());
+        }
         (core, docs)
     };
     let shards = collection.replicas();
