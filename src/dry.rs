@@ -8,6 +8,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
+use spool::Packing;
+use worker::Unpacker;
+
 use crate::cli::Cli;
 use crate::{CONFIG, Trouble, load};
 
@@ -29,14 +32,10 @@ pub(crate) fn convert(cli: &Cli, file: &Path) -> Result<ExitCode, Trouble> {
         .map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.to_string() })?;
     let is_stdin = file == Path::new("-");
     let name = if is_stdin { "stdin".to_owned() } else { file.display().to_string() };
-    if ["gz", "zst"].iter().any(|end| file.extension().is_some_and(|found| found == *end)) {
-        let message = "this version does not read compressed deltas: decompress it, and convert -";
-        return Err(Trouble::new(1, format!("{name}: {message}")));
-    }
     let trouble = |e: io::Error| Trouble::new(1, format!("{name}: {e}"));
     let input: Box<dyn Read> = match is_stdin {
         true => Box::new(io::stdin().lock()),
-        false => Box::new(File::open(file).map_err(trouble)?),
+        false => unpacked(file).map_err(trouble)?,
     };
     let lines = Lines::new(input, config.spool.max_line);
     let (out, told) = (io::stdout().lock(), io::stderr().lock());
@@ -44,6 +43,15 @@ pub(crate) fn convert(cli: &Cli, file: &Path) -> Result<ExitCode, Trouble> {
         End::Read { rejected: true } => Ok(ExitCode::FAILURE),
         End::Read { rejected: false } | End::Unread => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// A file's text, whether it is compressed or not.
+fn unpacked(file: &Path) -> io::Result<Box<dyn Read>> {
+    let opened = File::open(file)?;
+    Ok(match Unpacker::new(opened.try_clone()?, Packing::of(file.as_os_str()))? {
+        Some(unpacker) => Box::new(unpacker),
+        None => Box::new(opened),
+    })
 }
 
 /// Converts line after line.

@@ -5,7 +5,7 @@
 
 use config::Config;
 use parent::{Options, Outcome, Settlement, Task};
-use spool::{Settled, Spool};
+use spool::{Packing, Settled, Spool};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -91,23 +91,25 @@ fn name(files: &[PathBuf]) -> Result<Vec<Input>, Trouble> {
             sys::files::open_regular(path, true)
                 .map_err(|e| Trouble::new(1, format!("{}: {e}", path.display())))?;
         }
-        if ["gz", "zst"].iter().any(|end| path.extension() == Some(OsStr::new(end))) {
-            let message = "this version does not read compressed deltas: decompress it, and feed -";
-            return Err(Trouble::new(1, format!("{}: {message}", path.display())));
-        }
+        // By its ending it is known how it is compressed.
+        let ending = Packing::of(base).ending();
+        let stem = &base.as_bytes()[..base.len() - ending.len()];
+        let mut stem = OsStr::from_bytes(&stem[..stem.len().min(LONGEST)]).to_os_string();
         // A hidden name could be one of the spool's own.
-        let mut base =
-            OsStr::from_bytes(&base.as_bytes()[..base.len().min(LONGEST)]).to_os_string();
         if base.as_bytes().starts_with(b".") {
-            base = [OsStr::new("_"), &base].into_iter().collect();
+            stem = [OsStr::new("_"), &stem].into_iter().collect();
         }
-        let mut name = base.clone();
-        let mut n = 2;
-        while !used.insert(name.clone()) {
-            name = base.clone();
-            name.push(format!("~{n}"));
-            n += 1;
-        }
+        let numbered = |n: u64| {
+            let mut name = stem.clone();
+            if n > 1 {
+                name.push(format!("~{n}"));
+            }
+            name.push(ending);
+            name
+        };
+        let free = (1..).map(numbered).find(|name| !used.contains(name));
+        let name = free.expect("numbers never end");
+        used.insert(name.clone());
         inputs.push(Input { path: path.clone(), name });
     }
     Ok(inputs)
@@ -271,10 +273,14 @@ mod tests {
             "third/a.jsonl",
             "a~2.jsonl",
             "a.jsonl~2",
+            "a.jsonl.gz",
+            "other/a.jsonl.gz",
+            ".gz",
             ".claim-1",
             ".last-claim",
             &long("1"),
             &long("2"),
+            &format!("{}.zst", "x".repeat(240)),
         ];
         let files: Vec<PathBuf> = names.iter().map(|name| dir.path().join(name)).collect();
         for file in &files {
@@ -284,6 +290,8 @@ mod tests {
         let spool = Spool::at(&dir.path().join("spool")).with_links();
         spool.prepare().unwrap();
         let inputs = name(&files).ok().unwrap();
+        let packed = inputs.iter().filter(|input| Packing::of(&input.name) != Packing::None);
+        assert_eq!(packed.count(), 4, "it is known how they are compressed");
         for input in &inputs {
             hand_over(input, &spool.incoming()).ok().unwrap();
         }

@@ -9,13 +9,13 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 /// What must not be anywhere under the parent: it starts threads, or is for work that is not the
-/// parent's (connections, JSON, the sockets that the monitor answers on).
+/// parent's (connections, JSON, compressed deltas, the sockets that the monitor answers on).
 #[rustfmt::skip]
 const NOT_UNDER_THE_PARENT: &[&str] = &[
-    "async-std", "crossbeam-channel", "futures-executor", "hyper", "interprocess", "io-uring",
+    "async-std", "crossbeam-channel", "flate2", "futures-executor", "hyper", "interprocess", "io-uring",
     "jaq-core", "jaq-json", "jaq-std", "jiff",
     "mio", "notify", "rayon", "reqwest", "serde_json", "slog-async", "smol", "threadpool", "tokio",
-    "tokio-uring", "ureq",
+    "tokio-uring", "ureq", "zstd",
 ];
 
 /// What both sides of the fork stand on.

@@ -42,6 +42,9 @@ pub struct Checkpoint {
     pub line: u64,
     /// The mark's place, in bytes of uncompressed text.
     pub offset: u64,
+    /// Of a compressed delta: about where the mark is in the file itself. It is the file's size only when
+    /// the mark is at the end of all that the file has, and all of that was right.
+    pub packed: Option<u64>,
     /// The length of the share's reject file that belongs to the lines before the mark.
     pub rejects: u64,
     /// What this share has counted before the mark.
@@ -52,6 +55,18 @@ pub struct Checkpoint {
     /// The highest version in any receipt when it was written: none of the lines before the mark was
     /// given a higher one. 0: there was none.
     pub version: u64,
+}
+
+impl Checkpoint {
+    /// Where the mark is in the file itself, in bytes; of a compressed delta about.
+    pub fn in_file(&self) -> u64 {
+        self.packed.unwrap_or(self.offset)
+    }
+
+    /// Whether the mark is at the end of this file.
+    pub fn is_at_end(&self, of: &Identity) -> bool {
+        self.in_file() == of.size
+    }
 }
 
 const COUNTS: [&str; Counts::LEN] =
@@ -79,6 +94,9 @@ impl Checkpoint {
             .number("version", self.version);
         for (name, count) in COUNTS.iter().zip(self.counts.to_array()) {
             record = record.number(&format!("count-{name}"), count);
+        }
+        if let Some(packed) = self.packed {
+            record = record.number("packed", packed);
         }
         if !beyond.is_empty() {
             record = record.name("beyond", beyond.to_text().as_ref());
@@ -137,6 +155,7 @@ impl Checkpoint {
         Some(Checkpoint {
             line: record.get_number("line")?,
             offset: record.get_number("offset")?,
+            packed: record.get_number("packed"),
             rejects: record.get_number("rejects")?,
             counts: Counts::from_array(counts),
             quiet: record.get_number("quiet") == Some(1),
@@ -157,8 +176,18 @@ mod tests {
         let path = dir.path().join("c.checkpoint");
         assert_eq!(Checkpoint::load(&path, &OF).unwrap(), None);
         let counts = Counts { lines: 5, docs: 4, bytes_read: 99, ..Counts::default() };
-        let checkpoint =
-            Checkpoint { line: 20, offset: 500, rejects: 60, counts, quiet: true, version: 9 };
+        let mut checkpoint = Checkpoint {
+            line: 20,
+            offset: 1000,
+            packed: None,
+            rejects: 60,
+            counts,
+            quiet: true,
+            version: 9,
+        };
+        assert!(checkpoint.is_at_end(&OF));
+        checkpoint.packed = Some(500);
+        assert!(!checkpoint.is_at_end(&OF), "of a compressed delta the text's place says nothing");
         checkpoint.save(&path, &OF).unwrap();
         assert_eq!(Checkpoint::load(&path, &OF).unwrap(), Some(checkpoint));
         assert_eq!(Checkpoint::counts_at(&path).unwrap(), Some(counts));

@@ -26,6 +26,8 @@ const MOST: usize = 1_000;
 pub struct End {
     /// Which file it was.
     pub inode: u64,
+    /// The file's size then.
+    pub size: u64,
     /// What comes behind it begins there.
     pub next: Begin,
 }
@@ -41,7 +43,7 @@ impl Spool {
             let found = Checkpoint::found(&self.checkpoint(claim.number, share));
             let (of, (mark, _)) = found.ok().flatten()?;
             let next = Begin { line: mark.line, offset: mark.offset };
-            (of.size == mark.offset).then_some(End { inode: of.inode, next })
+            mark.is_at_end(&of).then_some(End { inode: of.inode, size: of.size, next })
         };
         let first = end(0)?;
         (1..claim.shares).filter_map(end).try_fold(first, |first, other| {
@@ -195,7 +197,7 @@ impl Delta {
     /// Looks at it. Answers whether it is to be looked at again.
     fn look(&mut self, folder: &Path, now: u64, news: &mut Vec<News>) -> bool {
         let mut tell = |what| news.push(News { name: self.name.clone(), what });
-        let (end, was_grown) = (self.end.next.offset, self.grown.is_some());
+        let (end, was_grown) = (self.end.size, self.grown.is_some());
         self.next_look = now + (now - self.settled).max(1);
         let entry = match Entry::look(&folder.join(&self.name)) {
             Ok(Some(entry)) if entry.inode == self.end.inode => entry,
@@ -241,7 +243,7 @@ mod tests {
     fn write(path: &Path, text: &str) -> End {
         std::fs::write(path, text).unwrap();
         let inode = std::fs::metadata(path).unwrap().ino();
-        End { inode, next: Begin { line: 1, offset: 3 } }
+        End { inode, size: 3, next: Begin { line: 1, offset: 3 } }
     }
 
     /// A folder with `x.jsonl` in it, settled at 1,000 when it had three bytes.
@@ -267,7 +269,7 @@ mod tests {
             let mark = Checkpoint { line, offset, ..Checkpoint::default() };
             mark.save(&spool.checkpoint(claim.number, 0), &of).unwrap();
             let next = Begin { line, offset };
-            let end = (offset == 6).then_some(End { inode: found.ino(), next });
+            let end = (offset == 6).then_some(End { inode: found.ino(), size: 6, next });
             assert_eq!(spool.end_of(&claim), end);
         }
     }
@@ -329,7 +331,7 @@ mod tests {
         let path = dir.path().join("x.jsonl");
         let end = write(&path, "{}\n{}\n");
         let next = Begin { line: 2, offset: 6 };
-        late.settled(dir.path(), "x.jsonl".into(), End { next, ..end }, 2_000);
+        late.settled(dir.path(), "x.jsonl".into(), End { size: 6, next, ..end }, 2_000);
         late.look(dir.path(), 9_000);
         assert_eq!((late.deadline(SETTLE), late.deltas.len()), (None, 1));
         assert_eq!(late.take_news(), []);

@@ -32,7 +32,7 @@ pub use incoming::{Entry, Incoming, Next};
 pub use late::{End, Late, News, What};
 pub use left::{Left, Wanted, nothing_left, nothing_to_cancel, some_undone, unknown_progress};
 pub use lock::{Held, SpoolLock};
-pub use names::{check_name, is_delta, of_word, rejected_of, to_word};
+pub use names::{Packing, check_name, is_delta, of_word, rejected_of, to_word};
 pub use progress::{Progress, Standing};
 pub use prune::{Keep, prune};
 pub use runs::Run;

@@ -8,15 +8,52 @@ const REJECTED: &str = ".rejected.jsonl";
 /// As long as a name may be (NAME_MAX), with room for [`REJECTED`] behind it.
 const LONGEST: usize = 255 - REJECTED.len();
 
-/// What a delta's name ends with.
+/// What a delta's name ends with, before what its packing adds.
 const ENDINGS: [&str; 3] = [".jsonl", ".ndjson", ".json"];
+
+/// How a file is compressed, as its name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all.
+    None,
+    /// `.gz`
+    Gzip,
+    /// `.zst`
+    Zstd,
+}
+
+impl Packing {
+    /// Of a file of this name, whatever else it is called.
+    pub fn of(name: &OsStr) -> Packing {
+        let is = |packing: &Packing| name.as_bytes().ends_with(packing.ending().as_bytes());
+        [Packing::Gzip, Packing::Zstd].into_iter().find(is).unwrap_or(Packing::None)
+    }
+
+    /// What a name ends with for that.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Packing::None => "",
+            Packing::Gzip => ".gz",
+            Packing::Zstd => ".zst",
+        }
+    }
+}
 
 /// Whether a file of this name is a delta: a known ending, not hidden, not a name that editors and
 /// producers use for what is not finished.
 pub fn is_delta(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
-    !bytes.starts_with(b".")
-        && ENDINGS.iter().any(|e| bytes.len() > e.len() && bytes.ends_with(e.as_bytes()))
+    let (stem, ending) = split(name);
+    !bytes.starts_with(b".") && !stem.is_empty() && ending.len() > Packing::of(name).ending().len()
+}
+
+/// A name in two: what is before its ending, and that, its packing's with it.
+fn split(name: &OsStr) -> (&[u8], &[u8]) {
+    let bytes = name.as_bytes();
+    let packed = Packing::of(name).ending().len();
+    let plain = &bytes[..bytes.len() - packed];
+    let ending = ENDINGS.iter().find(|e| plain.ends_with(e.as_bytes())).map_or(0, |e| e.len());
+    bytes.split_at(plain.len() - ending)
 }
 
 /// Whether a person can mean a delta by this name; else why not, in one line with the remedy.
@@ -131,9 +168,7 @@ pub(crate) fn candidates(name: &OsStr) -> impl Iterator<Item = OsString> {
 
 /// The name to try as the `n`th, from 1. One that is too long for its rejects' file is cut.
 pub(crate) fn numbered(name: &OsStr, n: u64) -> OsString {
-    let bytes = name.as_bytes();
-    let ending = ENDINGS.iter().find(|e| bytes.ends_with(e.as_bytes())).map_or(0, |e| e.len());
-    let (stem, ending) = bytes.split_at(bytes.len() - ending);
+    let (stem, ending) = split(name);
     let number = if n == 1 { String::new() } else { format!("~{n}") };
     let room = LONGEST - ending.len() - number.len();
     OsString::from_vec([cut(stem, room), number.as_bytes(), ending].concat())
@@ -168,12 +203,31 @@ mod tests {
     #[test]
     fn a_delta_is_known_by_its_name() {
         for name in ["x.jsonl", "x.ndjson", "x.json", "ü x.jsonl", "x.tmp.jsonl"] {
-            assert!(is_delta(name.as_ref()), "{name}");
+            for (end, packing) in
+                [("", Packing::None), (".gz", Packing::Gzip), (".zst", Packing::Zstd)]
+            {
+                let name = OsString::from(format!("{name}{end}"));
+                assert!(is_delta(&name) && Packing::of(&name) == packing, "{name:?}");
+            }
         }
         assert!(is_delta(OsStr::from_bytes(b"\xff\n.jsonl")));
         for name in
             [".x.jsonl", "x.jsonl.tmp", "x.jsonl.part", "x.jsonl~", "x.csv", ".jsonl", "jsonl"]
         {
+            assert!(!is_delta(name.as_ref()), "{name}");
+        }
+        for name in [
+            "x.gz",
+            "x.zst",
+            "jsonl.gz",
+            ".jsonl.gz",
+            ".x.jsonl.gz",
+            "x.jsonl.gz.part",
+            "x.jsonl.gz.zst",
+            "x.jsonl.bz2",
+            "x.jsonl.GZ",
+            "x.csv.gz",
+        ] {
             assert!(!is_delta(name.as_ref()), "{name}");
         }
     }
@@ -218,6 +272,8 @@ mod tests {
             candidates(name.as_ref()).take(3).map(|n| n.into_string().unwrap()).collect()
         };
         assert_eq!(first("x.jsonl"), ["x.jsonl", "x~2.jsonl", "x~3.jsonl"]);
+        assert_eq!(first("x.jsonl.gz"), ["x.jsonl.gz", "x~2.jsonl.gz", "x~3.jsonl.gz"]);
+        assert_eq!(first("x.gz"), ["x.gz", "x~2.gz", "x~3.gz"]);
         assert_eq!(first("stdin"), ["stdin", "stdin~2", "stdin~3"]);
         let long = first(&format!("{}.jsonl", "x".repeat(249)));
         assert!(long.iter().all(|n| n.len() <= LONGEST && n.ends_with(".jsonl")), "{long:?}");

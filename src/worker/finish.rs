@@ -354,7 +354,7 @@ impl Finish {
         let mut ends = Vec::new();
         for share in 0..self.order.of {
             match Checkpoint::found(&shop.spool.checkpoint(self.order.claim, share))? {
-                Some((of, (mark, _))) if of.inode == 0 || mark.offset != of.size => ends.push(0),
+                Some((of, (mark, _))) if of.inode == 0 || !mark.is_at_end(&of) => ends.push(0),
                 Some((of, _)) if of.inode != delta.ino() => {
                     return spoiled("replaced by another file");
                 }

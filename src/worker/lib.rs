@@ -6,7 +6,8 @@
 //! checkpoint, a reject file, and messages to the parent. In the order of the data:
 //!
 //! - `desk` the main thread's loop: orders in, reports out
-//! - `share` a share of a delta, open: `lines` (by `partition`), `papers` (whose line it is), the crate
+//! - `share` a share of a delta, open: `lines` (by `partition`; of a `text` that may have to be `unpack`ed, and
+//!   may be `torn`), `papers` (whose line it is), the crate
 //!   `convert`, `sorter` (into `batch`es), `window`, `rejects`, `limit`
 //! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a `lane` for each
 //!   shard's leader, with its `flow` and `backoff`; `climb` finds how many requests at once are worth it
@@ -49,7 +50,10 @@ mod scout;
 mod secrets;
 mod share;
 mod sorter;
+mod text;
 mod tls;
+mod torn;
+mod unpack;
 mod versions;
 mod window;
 mod wire;
@@ -74,6 +78,7 @@ use crate::share::Shop;
 use convert::Converter;
 
 pub use crate::probe::probe;
+pub use crate::unpack::{Corrupt, Piece, Unpacker};
 
 /// Everything a worker is given at birth.
 pub struct Seat {

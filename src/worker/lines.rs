@@ -4,15 +4,22 @@
 //! (SIGBUS when somebody truncates it) and never held: memory is bounded by the longest line that
 //! is allowed, and of a longer one only the length is known.
 //!
+//! A compressed delta is read from its beginning each time it is opened, a piece at a call, and what is
+//! before the place to begin at is passed over.
+//!
 //! Text is UTF-8. A byte order mark at the very beginning is no part of the first line; one that
 //! says UTF-16 makes the whole delta unreadable.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use memchr::memchr;
+use spool::Packing;
+
+use crate::text::{Former, Text};
+use crate::unpack::Piece;
 
 const CHUNK: usize = 256 * 1024;
 /// U+FEFF in UTF-8.
@@ -20,7 +27,13 @@ pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads one share of an open delta.
 pub(crate) struct Lines {
-    file: File,
+    text: Text,
+    packing: Packing,
+    /// Where it is to begin: what is before that is passed over first, and so much is.
+    skip: Option<u64>,
+    passed: u64,
+    /// Lines that were read before, of a compressed delta.
+    former: Option<Former>,
     share: u64,
     of: u64,
     longest: usize,
@@ -43,6 +56,9 @@ pub(crate) struct Lines {
     within: bool,
     /// How many bytes before the first line are no part of it.
     bom: usize,
+    /// What was at the beginning of the line that was found last: where it is in the buffer, its index
+    /// and its place.
+    last: (usize, u64, u64),
 }
 
 /// Where a line stands.
@@ -65,6 +81,10 @@ pub(crate) enum Found {
     TooLong(Place, u64),
     /// Nothing yet, but a piece of the delta was read: a good moment to look at the clock.
     More,
+    /// The line of this index was read before it grew: what came of it since is passed over.
+    Within(u64),
+    /// A compressed delta ends in the middle: there may be more later.
+    Short,
     /// The delta's end. The place is that of the line that would come next.
     End(Place),
 }
@@ -86,21 +106,31 @@ impl Lines {
     /// The lines with `index % of == share`, from the one of this index on, which begins at
     /// `offset`, or behind it. `longest`: in bytes, without the newline.
     pub(crate) fn new(
-        mut file: File,
+        file: File,
+        packing: Packing,
         (share, of): (u64, u64),
         longest: u64,
-        index: u64,
-        offset: u64,
+        (index, offset): (u64, u64),
     ) -> io::Result<Lines> {
-        let behind = behind(&file, offset)?;
+        let mut text = Text::new(file, packing)?;
+        // (Of a compressed one that is seen when the text has come to there.)
+        let behind = match text.plain() {
+            Some(file) => behind(file, offset)?,
+            None => Behind::Line(offset),
+        };
         let offset = match behind {
             Behind::Line(begin) => begin,
             Behind::End | Behind::Within => offset,
         };
         let within = behind == Behind::Within;
-        file.seek(SeekFrom::Start(offset))?;
+        let skip = (text.unpacked().is_some() && offset > 0).then_some(offset);
+        text.seek(offset);
         Ok(Lines {
-            file,
+            text,
+            packing,
+            skip,
+            passed: 0,
+            former: None,
             share,
             of: of.max(1),
             longest: usize::try_from(longest).unwrap_or(usize::MAX),
@@ -115,6 +145,7 @@ impl Lines {
             open_end: behind == Behind::End,
             within,
             bom: 0,
+            last: (0, index, offset),
         })
     }
 
@@ -138,8 +169,40 @@ impl Lines {
         &self.buffer[range]
     }
 
+    /// The place of the line that begins, or goes on, where the reading is.
+    pub(crate) fn here(&self) -> Place {
+        Place { index: self.index, offset: self.start, end: self.start }
+    }
+
+    /// The size that the file has now.
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        Ok(self.text.file().metadata()?.len())
+    }
+
+    /// Where the reading is in the file itself, in bytes.
+    pub(crate) fn in_file(&self) -> u64 {
+        self.text.unpacked().unwrap_or(self.start)
+    }
+
+    /// About where a place that was read is in a compressed file; never at its end.
+    pub(crate) fn about_in_file(&self, offset: u64) -> Option<u64> {
+        let unpacked = self.text.unpacked()?;
+        let read = self.start + self.dropped + (self.to - self.from) as u64;
+        let share = u128::from(unpacked) * u128::from(offset) / u128::from(read.max(1));
+        Some((share as u64).min(unpacked.saturating_sub(1)))
+    }
+
+    /// The line that was found last comes once more.
+    pub(crate) fn step_back(&mut self) {
+        (self.from, self.index, self.start) = self.last;
+        (self.dropped, self.looked) = (0, 0);
+    }
+
     /// The next line of this share. Reads at most once.
     pub(crate) fn next(&mut self) -> io::Result<Found> {
+        if let Some(offset) = self.skip {
+            return self.pass_over(offset);
+        }
         loop {
             match memchr(b'\n', &self.buffer[self.from + self.looked..self.to]) {
                 Some(at) => {
@@ -166,6 +229,7 @@ impl Lines {
         let whole = self.dropped == 0 && kept <= self.longest;
         let ours = self.is_ours();
         self.within = false;
+        self.last = (self.from, self.index, self.start);
         self.from += kept + newline;
         (self.index, self.start, self.dropped, self.looked) = (self.index + 1, end, 0, 0);
         match ours {
@@ -189,10 +253,11 @@ impl Lines {
         self.make_room();
         let room =
             usize::try_from(self.left).unwrap_or(usize::MAX).min(self.buffer.len() - self.to);
-        let read = match self.file.read(&mut self.buffer[self.to..self.to + room]) {
-            Ok(read) => read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Found::More),
-            Err(e) => return Err(e),
+        let read = match self.read(self.to..self.to + room)? {
+            Piece::Bytes(read) => read,
+            Piece::Nothing => return Ok(Found::More),
+            Piece::Short => return Ok(Found::Short),
+            Piece::End => 0,
         };
         self.to += read;
         self.left -= read as u64;
@@ -209,7 +274,57 @@ impl Lines {
                 return Ok(found);
             }
         }
-        Ok(Found::End(Place { index: self.index, offset: self.start, end: self.start }))
+        Ok(Found::End(self.here()))
+    }
+
+    fn read(&mut self, into: Range<usize>) -> io::Result<Piece> {
+        match self.text.read(&mut self.buffer[into]) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Piece::Nothing),
+            read => read,
+        }
+    }
+
+    /// Passes over a compressed delta's text up to there, a piece at a time, and looks what stands there.
+    fn pass_over(&mut self, offset: u64) -> io::Result<Found> {
+        // What may tell: the byte before, and two behind.
+        let (first, last) = (offset - 1, offset + 2);
+        let kept = self.passed.saturating_sub(first);
+        self.to = kept as usize;
+        let room = match self.passed < first {
+            true => usize::try_from(first - self.passed).unwrap_or(CHUNK).min(CHUNK),
+            false => (last - self.passed) as usize,
+        };
+        match self.read(self.to..self.to + room)? {
+            Piece::Bytes(read) => {
+                (self.to, self.passed) = (self.to + read, self.passed + read as u64);
+                if self.passed < last {
+                    return Ok(Found::More);
+                }
+            }
+            Piece::Nothing => return Ok(Found::More),
+            Piece::Short => return Ok(Found::Short),
+            Piece::End if self.passed < offset => {
+                let words = "it has less text than was read of it before: it was written anew";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+            }
+            Piece::End => {}
+        }
+        self.skip = None;
+        let found = what_is_behind(&self.buffer[..1], &self.buffer[1..self.to], offset);
+        self.from = 1;
+        match found {
+            Behind::Line(begin) => {
+                self.from += (begin - offset) as usize;
+                self.start = begin;
+            }
+            Behind::End => self.open_end = true,
+            Behind::Within => {
+                self.within = true;
+                self.index = self.index.saturating_sub(1);
+                return Ok(Found::Within(self.index));
+            }
+        }
+        Ok(Found::More)
     }
 
     /// How the text is written. (Called again while a short read has not brought enough.)
@@ -219,6 +334,13 @@ impl Lines {
             let words = "it is UTF-16 (by its byte order mark): write it as UTF-8";
             return Err(io::Error::new(io::ErrorKind::InvalidData, words));
         }
+        if let Some(ending) = looks_packed(text) {
+            let words = match self.packing {
+                Packing::None => format!("it is compressed: its name must end with {ending}"),
+                Packing::Gzip | Packing::Zstd => "it is compressed twice: do that once".into(),
+            };
+            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+        }
         self.bom = if text.starts_with(BOM) { BOM.len() } else { 0 };
         Ok(())
     }
@@ -226,10 +348,10 @@ impl Lines {
     /// What has become of the delta since its end was found, when it had this size or, if it was
     /// longer, since before. If it has grown by whole lines, reading may go on.
     pub(crate) fn has_grown(&self, size: u64) -> io::Result<Grown> {
-        let now = self.file.metadata()?.len();
-        Ok(if now < size.max(self.start) {
+        let (now, end) = (self.size()?, self.in_file());
+        Ok(if now < size.max(end) {
             Grown::Cut(now)
-        } else if now == self.start {
+        } else if now == end {
             Grown::No
         } else if self.open_end {
             Grown::Torn
@@ -239,27 +361,42 @@ impl Lines {
     }
 
     /// The line that begins there once more, without its newline; the reading goes on where it was.
-    /// No longer than what is allowed: more was never taken for a line.
-    pub(crate) fn again(&self, offset: u64) -> io::Result<Vec<u8>> {
+    /// No longer than what is allowed: more was never taken for a line. `None`: not yet, it is to be asked
+    /// for again.
+    pub(crate) fn again(&mut self, offset: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some(file) = self.text.plain() else { return self.unpack_again(offset) };
         let mut line = Vec::new();
         loop {
             let before = line.len();
             line.resize(before + before.clamp(4 << 10, CHUNK), 0);
-            let read = self.file.read_at(&mut line[before..], offset + before as u64)?;
+            let read = file.read_at(&mut line[before..], offset + before as u64)?;
             line.truncate(before + read);
             let end = memchr(b'\n', &line[before..]).map(|at| before + at);
             if end.is_some() || read == 0 || line.len() > self.longest {
                 line.truncate(end.unwrap_or(line.len()));
-                line.shrink_to_fit();
-                if line.ends_with(b"\r") {
-                    line.pop();
-                }
-                if offset == 0 && line.starts_with(BOM) {
-                    line.drain(..BOM.len());
-                }
-                return Ok(line);
+                return Ok(Some(trimmed(line, offset)));
             }
         }
+    }
+
+    /// The same, of a compressed delta.
+    fn unpack_again(&mut self, offset: u64) -> io::Result<Option<Vec<u8>>> {
+        let (packing, file) = (self.packing, self.text.file());
+        let mut former = match self.former.take() {
+            Some(former) => former,
+            None => Former::new(file.try_clone()?, packing)?,
+        };
+        let mut length = 4 << 10;
+        let found = loop {
+            let Some(piece) = former.piece(offset, length)? else { break None };
+            let end = memchr(b'\n', piece);
+            if end.is_some() || piece.len() < length || length > self.longest {
+                break Some(trimmed(piece[..end.unwrap_or(piece.len())].to_vec(), offset));
+            }
+            length *= 2;
+        };
+        self.former = Some(former);
+        Ok(found)
     }
 
     fn make_room(&mut self) {
@@ -278,6 +415,28 @@ impl Lines {
             self.buffer.shrink_to_fit();
         }
     }
+}
+
+/// A line without what is no part of it.
+fn trimmed(mut line: Vec<u8>, offset: u64) -> Vec<u8> {
+    line.shrink_to_fit();
+    if line.ends_with(b"\r") {
+        line.pop();
+    }
+    if offset == 0 && line.starts_with(BOM) {
+        line.drain(..BOM.len());
+    }
+    line
+}
+
+/// What a name must end with if its text begins like this, which no JSON does.
+fn looks_packed(text: &[u8]) -> Option<&'static str> {
+    let packing = match text {
+        [0x1f, 0x8b, ..] => Packing::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
+        _ => return None,
+    };
+    Some(packing.ending())
 }
 
 /// What stands behind a place up to which a delta was read once.
@@ -303,14 +462,19 @@ pub(crate) fn behind(delta: &File, offset: u64) -> io::Result<Behind> {
     let before = offset.min(1);
     let read = delta.read_at(&mut around, offset - before)?;
     let (last, next) = around[..read].split_at(read.min(before as usize));
-    Ok(match (last, next) {
+    Ok(what_is_behind(last, next, offset))
+}
+
+/// The same by the byte before it, if there is one, and up to two behind it.
+fn what_is_behind(last: &[u8], next: &[u8], offset: u64) -> Behind {
+    match (last, next) {
         ([] | [b'\n'], _) => Behind::Line(offset),
         (_, []) => Behind::End,
         // The newline that was missing.
         (_, [b'\n', ..]) => Behind::Line(offset + 1),
         (_, [b'\r', b'\n']) => Behind::Line(offset + 2),
         _ => Behind::Within,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use base64::Engine;
 use serde::Deserialize;
-use spool::{Kind, Progress, Spool};
+use spool::{Kind, Packing, Progress, Spool};
 
 use crate::age::{Age, Highest, Late, Runs};
 use crate::hold::is_the_deltas;
@@ -19,6 +18,7 @@ use crate::intents::Intents;
 use crate::lines::{BOM, Place};
 use crate::rejects::{Original, Reject, Stage};
 use crate::share::Shop;
+use crate::text::Former;
 
 /// The papers of a share's lines.
 pub(crate) struct Papers {
@@ -36,6 +36,8 @@ pub(crate) struct Papers {
     max_line: u64,
     /// What retried lines have brought along, by their index in the file that is read.
     brought: BTreeMap<u64, Papered>,
+    /// The compressed delta that they are of, if one had to be looked for in it.
+    former: Option<Former>,
 }
 
 /// What a retried line brings along.
@@ -63,8 +65,21 @@ struct Record<'a> {
     length: Option<u64>,
 }
 
-/// Why a line cannot be delivered, and what is known of it: itself or its length.
-type Undeliverable<'l> = (String, Result<Cow<'l, [u8]>, u64>);
+/// The line that stands at a place.
+pub(crate) enum Unfolded<'l> {
+    Line(Cow<'l, [u8]>),
+    /// It cannot be delivered, and this is its record.
+    Refused(Vec<u8>),
+    /// It has to be looked for in its delta, and that takes its time: it is to be asked for again.
+    NotYet,
+}
+
+/// Why there is no line to be delivered.
+enum Undeliverable<'l> {
+    /// And what is known of it: itself or its length.
+    Refused(String, Result<Cow<'l, [u8]>, u64>),
+    NotYet,
+}
 
 impl Papers {
     /// Of a share. `progress`: of a delta that had failed.
@@ -87,6 +102,7 @@ impl Papers {
             spool: shop.spool.clone(),
             max_line: shop.config.spool.max_line,
             brought: BTreeMap::new(),
+            former: None,
         })
     }
 
@@ -130,15 +146,10 @@ impl Papers {
         }
     }
 
-    /// The line that stands at a place: these bytes, or what they tell of a line that is retried. Else
-    /// its record, for it cannot be.
-    pub(crate) fn line<'l>(
-        &mut self,
-        place: Place,
-        bytes: &'l [u8],
-    ) -> Result<Cow<'l, [u8]>, Vec<u8>> {
+    /// The line that stands at a place: these bytes, or what they tell of a line that is retried.
+    pub(crate) fn line<'l>(&mut self, place: Place, bytes: &'l [u8]) -> Unfolded<'l> {
         if self.kind != Kind::Rejects || bytes.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Cow::Borrowed(bytes));
+            return Unfolded::Line(Cow::Borrowed(bytes));
         }
         let record = match serde_json::from_slice::<Record<'l>>(bytes) {
             Ok(record) => record,
@@ -146,25 +157,28 @@ impl Papers {
                 let papered = Papered { line: 0, offset: 0, attempts: 0, age: Age::default() };
                 self.brought.insert(place.index, papered);
                 let reason = format!("this record of the reject file cannot be read: {e}");
-                return Err(self.refuse(place, &reason, Original::Bytes(bytes)));
+                return Unfolded::Refused(self.refuse(place, &reason, Original::Bytes(bytes)));
             }
         };
         let age = record.as_of.zip(record.claim).map(|(as_of, claim)| Age { as_of, claim });
         let Record { line, offset, attempts, .. } = record;
         let papered = Papered { line, offset, attempts, age: age.unwrap_or_default() };
         self.brought.insert(place.index, papered);
-        match self.original(record, age.is_some()) {
-            Ok(line) => Ok(line),
-            Err((reason, Ok(line))) => Err(self.refuse(place, &reason, Original::Bytes(&line))),
-            Err((reason, Err(length))) => {
-                Err(self.refuse(place, &reason, Original::Length(length)))
-            }
-        }
+        let (reason, known) = match self.original(record, age.is_some()) {
+            Ok(line) => return Unfolded::Line(line),
+            Err(Undeliverable::NotYet) => return Unfolded::NotYet,
+            Err(Undeliverable::Refused(reason, known)) => (reason, known),
+        };
+        let original = match &known {
+            Ok(line) => Original::Bytes(line),
+            Err(length) => Original::Length(*length),
+        };
+        Unfolded::Refused(self.refuse(place, &reason, original))
     }
 
     /// The original line.
     fn original<'l>(
-        &self,
+        &mut self,
         record: Record<'l>,
         has_age: bool,
     ) -> Result<Cow<'l, [u8]>, Undeliverable<'l>> {
@@ -173,16 +187,17 @@ impl Papers {
             Record { raw: Some(Cow::Owned(raw)), .. } => Cow::Owned(raw.into_bytes()),
             Record { raw_base64: Some(raw), .. } => {
                 let bytes = base64::engine::general_purpose::STANDARD.decode(raw.as_bytes());
-                Cow::Owned(
-                    bytes.map_err(|e| (format!("its raw_base64 cannot be read: {e}"), Err(0)))?,
-                )
+                Cow::Owned(bytes.map_err(|e| {
+                    Undeliverable::Refused(format!("its raw_base64 cannot be read: {e}"), Err(0))
+                })?)
             }
-            Record { offset, length: Some(length), .. } => {
-                let found = self.find(offset, length).map_err(|reason| (reason, Err(length)))?;
-                Cow::Owned(found)
-            }
+            Record { offset, length: Some(length), .. } => match self.find(offset, length) {
+                Ok(Some(found)) => Cow::Owned(found),
+                Ok(None) => return Err(Undeliverable::NotYet),
+                Err(reason) => return Err(Undeliverable::Refused(reason, Err(length))),
+            },
             Record { .. } => {
-                return Err((
+                return Err(Undeliverable::Refused(
                     "its record has neither raw nor length: nothing is left of it".into(),
                     Err(0),
                 ));
@@ -190,7 +205,7 @@ impl Papers {
         };
         match self.runs.is_some() && !has_age {
             false => Ok(line),
-            true => Err((
+            true => Err(Undeliverable::Refused(
                 "nobody knows how old this line is: `solr-updater retry --force` delivers it, over \
                  whatever is newer"
                     .into(),
@@ -199,30 +214,51 @@ impl Papers {
         }
     }
 
-    /// A line that was too long to be kept beside its reason, out of its delta.
-    fn find(&self, offset: u64, length: u64) -> Result<Vec<u8>, String> {
+    /// A line that was too long to be kept beside its reason, out of its delta; `None`: it is being
+    /// looked for.
+    fn find(&mut self, offset: u64, length: u64) -> Result<Option<Vec<u8>>, String> {
         if length > self.max_line {
             let most = self.max_line;
             return Err(format!("the line has {length} bytes, and spool.max_line = {most}"));
         }
-        let gone = |e: io::Error| format!("the line cannot be read again from {}: {e}", self.delta);
-        let file = self.spool.open_former(&self.name).map_err(gone)?;
         // With the ends of the lines before and behind it, as far as there are any.
-        let before = offset.min(1);
-        let mut bytes = vec![0; length as usize + before as usize];
-        file.read_exact_at(&mut bytes, offset - before).map_err(gone)?;
-        let mut end = [b'\n'];
-        let is_last = file.read_at(&mut end, offset + length).map_err(gone)? == 0;
-        let line = bytes.split_off(before as usize);
-        let whole = bytes.iter().all(|byte| *byte == b'\n') && (is_last || end == [b'\n']);
+        let before = offset.min(1) as usize;
+        let around = self.read_again(offset - before as u64, before + length as usize + 1);
+        let around = around
+            .map_err(|e| format!("the line cannot be read again from {}: {e}", self.delta))?;
+        let Some(around) = around else { return Ok(None) };
+        let (last, rest) = around.split_at(around.len().min(before));
+        let (line, next) = rest.split_at(rest.len().min(length as usize));
+        if line.len() as u64 != length {
+            return Err(format!("the line cannot be read again from {}: it has less", self.delta));
+        }
+        let whole = last.iter().chain(next).all(|byte| *byte == b'\n');
         match whole && !line.contains(&b'\n') {
             true => {
-                let line = line.strip_suffix(b"\r").unwrap_or(&line);
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
                 let bom = if offset == 0 { BOM } else { b"" };
-                Ok(line.strip_prefix(bom).unwrap_or(line).to_vec())
+                Ok(Some(line.strip_prefix(bom).unwrap_or(line).to_vec()))
             }
             false => Err(format!("{} is not what it was: the line is not there", self.delta)),
         }
+    }
+
+    /// So many bytes of the delta's text from there on, or what there is up to its end.
+    fn read_again(&mut self, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
+        let packing = Packing::of(&self.name);
+        if self.former.is_none() {
+            let file = self.spool.open_former(&self.name)?;
+            if packing == Packing::None {
+                let mut bytes = Vec::with_capacity(length);
+                let mut file = file;
+                file.seek(SeekFrom::Start(offset))?;
+                file.take(length as u64).read_to_end(&mut bytes)?;
+                return Ok(Some(bytes));
+            }
+            self.former = Some(Former::new(file, packing)?);
+        }
+        let Some(former) = &mut self.former else { return Ok(None) };
+        Ok(former.piece(offset, length)?.map(<[u8]>::to_vec))
     }
 
     fn refuse(&self, place: Place, reason: &str, original: Original<'_>) -> Vec<u8> {

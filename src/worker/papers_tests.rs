@@ -49,8 +49,9 @@ const PLACE: Place = Place { index: 4, offset: 40, end: 50 };
 /// A line or its record, as text.
 fn read(papers: &mut Papers, record: &str) -> Result<String, serde_json::Value> {
     match papers.line(PLACE, record.as_bytes()) {
-        Ok(line) => Ok(String::from_utf8_lossy(&line).into_owned()),
-        Err(record) => Err(serde_json::from_slice(&record).unwrap()),
+        Unfolded::Line(line) => Ok(String::from_utf8_lossy(&line).into_owned()),
+        Unfolded::Refused(record) => Err(serde_json::from_slice(&record).unwrap()),
+        Unfolded::NotYet => panic!("of a plain delta nothing is waited for"),
     }
 }
 
@@ -109,7 +110,7 @@ fn a_rejected_line_brings_its_papers_along() {
     }
     let mut papers = Papers::new(&order(Kind::Rejects, true), None, &no_intents(), &shop).unwrap();
     let bytes = record.replace(r#""raw":"{\"id\":\"a\"}""#, r#""raw_base64":"//4=""#);
-    let line = papers.line(PLACE, bytes.as_bytes()).unwrap();
+    let Unfolded::Line(line) = papers.line(PLACE, bytes.as_bytes()) else { panic!("it is one") };
     assert_eq!(*line, [0xff, 0xfe]);
     assert_eq!(read(&mut papers, " \t").unwrap(), " \t");
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use scoreboard::{Board, Counts, Held, WorkerCell};
 use slog::{Logger, info, warn};
-use spool::{Beyond, Checkpoint, Identity, Kind as What, Spool, Standing};
+use spool::{Begin, Beyond, Checkpoint, Identity, Kind as What, Packing, Spool, Standing};
 
 use crate::batch::{Batch, Kind, Outcome};
 use crate::doubts::{Audit, Doubt, Doubts};
@@ -21,12 +21,14 @@ use crate::hold::{Hold, is_the_deltas};
 use crate::intents::Intents;
 use crate::limit;
 use crate::lines::{Behind, Found, Grown, Lines, Place, behind, ends_a_line};
-use crate::papers::{self, Papers};
+use crate::papers::{self, Papers, Unfolded};
 use crate::partition::Partition;
 use crate::posts::Posts;
 use crate::rejects::{Original, Reject, RejectFile, Stage};
 use crate::repeats::Ids;
 use crate::sorter::{Added, Sorter};
+use crate::torn::{self, Torn};
+use crate::unpack::Corrupt;
 use crate::versions;
 use crate::window::{self, Done, Window};
 use convert::{Converted, Converter, Scratch};
@@ -128,6 +130,10 @@ pub(crate) struct Share {
     is_bounded: bool,
     /// When it was first seen that there is more behind the end.
     growing: Option<u64>,
+    /// A compressed delta ends in the middle: it is waited for.
+    torn: Torn,
+    /// It can be read no further, for this reason: what was read is delivered.
+    broken_off: Option<String>,
     /// Where the mark is and what lies before it.
     mark: Checkpoint,
     /// Lines beyond the mark that were done before this began.
@@ -159,8 +165,13 @@ impl Share {
         }
         let file = shop.spool.open_claimed(order.kind, &order.name).map_err(at_fault)?;
         let found = file.metadata().map_err(Unopened::Machine)?;
+        let packing = match order.kind {
+            What::Delta | What::Rest => Packing::of(&order.name),
+            What::Rejects => Packing::None, // records of ours, whatever the delta is called
+        };
+        let is_plain = packing == Packing::None;
         // Where its end is to be can be judged alike by all shares: what is there does not change.
-        let end = order.end.filter(|end| *end <= found.len());
+        let end = order.end.filter(|end| is_plain && *end <= found.len());
         let is_bounded = match end {
             Some(end) => ends_a_line(&file, end).map_err(at_fault)?,
             None => false,
@@ -170,12 +181,9 @@ impl Share {
             Some(e) => Unopened::Machine(e),
             None => Unopened::Fault(spool::unknown_progress(&order.name)),
         })?;
-        let spool::Begin { line, offset } = order.begin;
-        if behind(&file, offset).map_err(at_fault)? == Behind::Within {
-            return Err(Unopened::Fault(format!(
-                "{delta} was written to after it was delivered, and line {line} has grown: hand that line \
-                 over anew, when it is closed; retry delivers what comes behind it"
-            )));
+        let Begin { line, offset } = order.begin;
+        if is_plain && behind(&file, offset).map_err(at_fault)? == Behind::Within {
+            return Err(Unopened::Fault(grown_afterwards(&delta, line)));
         }
         let begin = Checkpoint { line, offset, ..Checkpoint::default() };
         // By that its checkpoint is believed though the delta has grown since.
@@ -191,6 +199,9 @@ impl Share {
             begin,
         )
         .map_err(Unopened::Machine)?;
+        if !is_plain {
+            mark.packed.get_or_insert(0);
+        }
         let path = shop.spool.intents(order.claim, order.share);
         let intents =
             Intents::open(&path, mark.line, || shop.cell.set_heartbeat(sys::clock::now_ms()));
@@ -210,12 +221,12 @@ impl Share {
             What::Delta | What::Rest => shop.config.spool.max_line,
             What::Rejects => u64::MAX,
         };
-        let lines = Lines::new(file, partition.by_number(), longest, mark.line, mark.offset)
-            .map_err(at_fault)?;
+        let begin = (mark.line, mark.offset);
+        let lines =
+            Lines::new(file, packing, partition.by_number(), longest, begin).map_err(at_fault)?;
         let lines = if let Some(end) = end { lines.up_to(end) } else { lines };
         if let Some(index) = lines.is_within() {
-            warn!(shop.log, "a line has grown since it was read, and its rest is passed over: hand that line \
-                over anew"; "delta" => papers.delta(), "line" => index + 1);
+            tell_within(index, papers.delta(), shop);
         }
         let tally = shop.cell.tally();
         let (claim, share) = (order.claim, order.share.into());
@@ -242,7 +253,7 @@ impl Share {
                 _ => mark.save_with(&checkpoint_path, &identity, &beyond),
             };
         }
-        shop.cell.publish(&tally.begin(claim, share, mark.offset, known));
+        shop.cell.publish(&tally.begin(claim, share, mark.in_file(), known));
         if mark.offset > offset {
             info!(shop.log, "share taken up again"; "delta" => papers.delta(), "share" => order.share,
                 "line" => mark.line + 1);
@@ -273,6 +284,8 @@ impl Share {
             paused: false,
             is_bounded,
             growing: None,
+            torn: Torn::default(),
+            broken_off: None,
             mark,
             beyond,
             saved: mark,
@@ -360,17 +373,21 @@ impl Share {
                         info!(shop.log, "the delta begins with a byte order mark, which is passed over";
                             "delta" => self.papers.delta());
                     }
+                    let line = match self.papers.line(place, bytes) {
+                        Unfolded::Line(line) => line,
+                        Unfolded::Refused(record) => {
+                            self.window.push(place, Some(Done::Rejected(record)));
+                            continue;
+                        }
+                        Unfolded::NotYet => {
+                            self.lines.step_back();
+                            return true;
+                        }
+                    };
                     if self.replayed > 0 {
                         self.replayed -= 1;
                         self.sent_before = place.index + 1;
                     }
-                    let line = match self.papers.line(place, bytes) {
-                        Ok(line) => line,
-                        Err(record) => {
-                            self.window.push(place, Some(Done::Rejected(record)));
-                            continue;
-                        }
-                    };
                     self.sorter.come_late(self.papers.late(place.index));
                     let converted = match self.order.poison.contains(&place.index) {
                         true => poisoned(),
@@ -428,14 +445,24 @@ impl Share {
                         return true;
                     }
                 }
+                Ok(Found::Within(index)) => {
+                    let Begin { line, offset } = self.order.begin;
+                    match self.mark.offset == offset {
+                        true => self.give_up(grown_afterwards(self.papers.delta(), line), posts),
+                        false => tell_within(index, self.papers.delta(), shop),
+                    }
+                }
+                Ok(Found::Short) => self.wait_for_the_rest(shop, now),
                 Ok(Found::End(place)) => {
-                    if place.offset > self.identity.size {
+                    let end = self.lines.in_file();
+                    if end > self.identity.size {
                         // It grew while it was read: the checkpoint must speak of what was read.
-                        self.identity.size = place.offset;
+                        self.identity.size = end;
                         self.ever_saved = false;
                     }
                     self.reading = Reading::Ended(place);
                 }
+                Err(e) if Corrupt::is(&e) => self.break_off(&e.to_string(), OVER_AGAIN),
                 Err(e) if is_the_deltas(&e, self.order.kind, &self.order.name, &shop.spool) => {
                     let words = spool::remedy(&e);
                     self.give_up(format!("cannot read {}: {words}", self.papers.delta()), posts);
@@ -444,6 +471,53 @@ impl Share {
             }
         }
         false
+    }
+
+    /// A compressed delta ends in the middle. Its producer may still be at it; or it was cut.
+    fn wait_for_the_rest(&mut self, shop: &Shop, now: u64) {
+        let size = match self.lines.size() {
+            Ok(size) => size,
+            Err(e) => return self.read_hold.failed(&e, now),
+        };
+        let before = self.identity.size;
+        if size < before {
+            let what =
+                format!("was cut short while it was delivered, from {before} bytes to {size}");
+            return self.break_off(&what, OVER_AGAIN);
+        }
+        let settle = shop.config.spool.settle.as_millis() as u64;
+        match self.torn.look(size, settle, now) {
+            torn::Next::Wait => {}
+            torn::Next::Tell => {
+                info!(shop.log, "the delta ends in the middle of what was compressed, and is waited for: hand \
+                    it over when it is closed"; "delta" => self.papers.delta(), "bytes" => size);
+            }
+            torn::Next::GiveUp => {
+                self.break_off("ends in the middle of what was compressed", OVER_AGAIN);
+            }
+            torn::Next::GoesOn => {
+                self.break_off(
+                    "goes on growing",
+                    "have its writer close it; retry delivers the rest",
+                );
+            }
+        }
+    }
+
+    /// The delta can be read no further. What was read of it is delivered, then the share ends with this
+    /// reason.
+    fn break_off(&mut self, what: &str, remedy: &str) {
+        let Place { index, offset, .. } = self.lines.here();
+        let (delta, before) = (self.papers.delta(), index);
+        let how_far = match before {
+            0 => "no line of it could be read".to_owned(),
+            _ => format!(
+                "line {before} was the last that could be read (up to byte {offset} of the text), and what was \
+                 delivered stays"
+            ),
+        };
+        self.broken_off = Some(format!("{delta} {what}; {how_far}: {remedy}"));
+        self.reading = Reading::Ended(self.lines.here());
     }
 
     /// What became of a line before a death, where an intent tells that without asking Solr.
@@ -465,6 +539,7 @@ impl Share {
             && self.rejects.waiting() < UNSYNCED
             && !self.write_hold.is_on()
             && self.read_hold.left(now).is_none()
+            && self.torn.left(now).is_none()
     }
 
     /// Posts what is old, or the last; all of it also if the window is full, or a line waits for an
@@ -602,8 +677,10 @@ impl Share {
         if let Some((line, offset)) = passed.mark {
             let counts = self.mark.counts.plus(passed.counts);
             let rejects = self.rejects.length();
-            self.mark = Checkpoint { line, offset, counts, rejects, quiet: false, version: 0 };
-            shop.cell.publish(&shop.cell.tally().reach(offset, counts));
+            let packed = self.lines.about_in_file(offset);
+            self.mark =
+                Checkpoint { line, offset, packed, counts, rejects, quiet: false, version: 0 };
+            shop.cell.publish(&shop.cell.tally().reach(self.mark.in_file(), counts));
             self.papers.passed(line);
             // What was rejected before and is again is no avalanche.
             if passed.counts.rejected > 0 && self.order.kind != What::Rejects {
@@ -614,11 +691,18 @@ impl Share {
         }
         if let (Reading::Ended(end), true) = (&self.reading, self.window.is_empty()) {
             // Behind the last line of this share there may be lines of others.
-            if end.offset != self.mark.offset {
-                shop.cell.publish(&shop.cell.tally().reach(end.offset, self.mark.counts));
+            let (before, packed) = (self.mark.in_file(), self.packed_at(end));
+            self.mark = Checkpoint { line: end.index, offset: end.offset, packed, ..self.mark };
+            if self.mark.in_file() != before {
+                shop.cell.publish(&shop.cell.tally().reach(self.mark.in_file(), self.mark.counts));
             }
-            self.mark = Checkpoint { line: end.index, offset: end.offset, ..self.mark };
         }
+    }
+
+    /// Where the end of the reading is in a compressed file.
+    fn packed_at(&self, end: &Place) -> Option<u64> {
+        let about = self.lines.about_in_file(end.offset)?;
+        Some(if self.broken_off.is_some() { about } else { self.lines.in_file() })
     }
 
     /// Whether nothing is left but to write the last checkpoint.
@@ -675,10 +759,20 @@ impl Share {
         while posts.has_room() && self.held.is_empty() {
             let Some(doubt) = again.pop_front() else { break };
             match self.lines.again(doubt.offset) {
-                Ok(bytes) => {
+                Ok(None) => {
+                    again.push_front(doubt);
+                    return Turn::Again;
+                }
+                Ok(Some(bytes)) => {
                     let place = Place { index: doubt.line, offset: doubt.offset, end: 0 };
-                    // (It was read before, so it can be.)
-                    let Ok(line) = self.papers.line(place, &bytes) else { continue };
+                    let line = match self.papers.line(place, &bytes) {
+                        Unfolded::Line(line) => line,
+                        Unfolded::Refused(_) => continue, // (it was read before, so it can be)
+                        Unfolded::NotYet => {
+                            again.push_front(doubt);
+                            return Turn::Again;
+                        }
+                    };
                     self.sorter.come_late(self.papers.late(place.index));
                     let converted =
                         shop.converter.convert(&line, &mut scratch, self.sorter.router_field());
@@ -713,6 +807,10 @@ impl Share {
     /// Everything is done, and written down; but a delta that is still being written may have grown.
     fn end(&mut self, shop: &Shop, posts: &Posts, now: u64) -> Turn {
         let patience = PATIENCE * shop.config.spool.settle.as_millis() as u64;
+        if let Some(why) = self.broken_off.take() {
+            self.give_up(why, posts);
+            return Turn::Again;
+        }
         match self.lines.has_grown(self.identity.size) {
             Ok(Grown::No) => return Turn::Done,
             // That is for whoever finishes it: the other shares must end at the same place.
@@ -800,7 +898,7 @@ impl Share {
         let counts = self.window.give_up(|line| done.push(partition.number(line)));
         if counts != Default::default() {
             self.mark.counts = self.mark.counts.plus(counts);
-            shop.cell.publish(&shop.cell.tally().reach(self.mark.offset, self.mark.counts));
+            shop.cell.publish(&shop.cell.tally().reach(self.mark.in_file(), self.mark.counts));
             let mut beyond = Beyond::default();
             let before = std::mem::take(&mut self.beyond);
             let mut lines: Vec<u64> = before.lines().chain(done).collect();
@@ -825,8 +923,9 @@ impl Share {
     fn next_event(&self, now: u64) -> Duration {
         let second = Duration::from_secs(1);
         let due = self.sorter.next_due().map(|due| due.saturating_sub(now)).filter(|ms| *ms > 0);
+        let due = due.map(Duration::from_millis);
         let events =
-            [self.read_hold.left(now), self.write_hold.left(now), due.map(Duration::from_millis)];
+            [self.read_hold.left(now), self.write_hold.left(now), self.torn.left(now), due];
         events.into_iter().flatten().fold(second, Duration::min)
     }
 }
@@ -862,6 +961,19 @@ fn stood(before: &Standing) -> (Checkpoint, Beyond) {
     let counts = Counts { bytes_read: before.bytes, ..Counts::default() };
     let (line, offset) = (before.line, before.offset);
     (Checkpoint { line, offset, counts, ..Checkpoint::default() }, before.beyond.clone())
+}
+
+/// Why a delta fails to which something was appended when it was done.
+fn grown_afterwards(delta: &str, line: u64) -> String {
+    format!(
+        "{delta} was written to after it was delivered, and line {line} has grown: hand that line \
+         over anew, when it is closed; retry delivers what comes behind it"
+    )
+}
+
+fn tell_within(index: u64, delta: &str, shop: &Shop) {
+    warn!(shop.log, "a line has grown since it was read, and its rest is passed over: hand that line \
+        over anew"; "delta" => delta, "line" => index + 1);
 }
 
 /// Whether a line that is rejected cannot be dated yet: it is newer than what an earlier line of its

@@ -27,6 +27,7 @@ mod newer;
 mod once;
 mod others;
 mod outage;
+mod packed;
 mod parent;
 mod pause;
 mod reload;
