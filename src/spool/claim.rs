@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::left::{Wanted, is_file, is_missing};
 use crate::progress::Progress;
 use crate::record::Record;
-use crate::{Checkpoint, Packing, Run, Spool, is_delta, names};
+use crate::{Checkpoint, Run, Spool, is_delta, names};
 
 /// What was claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -361,10 +361,9 @@ impl Spool {
         let number = self.next_number(version)?;
         let (kind, guarded, since) = (Kind::Delta, false, sys::clock::wall_ms());
         // What is appended to a file that has another name is never claimed later: all of it must be
-        // read now. And of a compressed one nobody can tell here whether a line ends there.
+        // read now.
         let is_ours_alone = found.is_file() && found.nlink() == 1;
-        let is_plain = Packing::of(name) == Packing::None;
-        let end = (key.is_some() && is_ours_alone && is_plain).then_some(found.len());
+        let end = (key.is_some() && is_ours_alone).then_some(found.len());
         loop {
             let n = names::first_free(|n| self.is_free(&names::numbered(name, n)))?;
             let (name, key) = (names::numbered(name, n), key.clone());

@@ -149,9 +149,25 @@ impl Lines {
         })
     }
 
-    /// The same, up to this place, where a line ends: what is appended is not read.
-    pub(crate) fn up_to(self, end: u64) -> Lines {
-        Lines { left: end.saturating_sub(self.start), ..self }
+    /// The same, up to this place of the file: what is appended is not read. A line ends there, but in a
+    /// compressed delta: of that it is known when the reading has come to there.
+    pub(crate) fn up_to(mut self, end: u64) -> Lines {
+        match self.text.unpacked() {
+            Some(_) => self.text.unpack_up_to(end),
+            None => self.left = end.saturating_sub(self.start),
+        }
+        self
+    }
+
+    /// What is appended is to be read, too.
+    pub(crate) fn go_on(&mut self) {
+        self.left = u64::MAX;
+        self.text.unpack_up_to(u64::MAX);
+    }
+
+    /// Whether the last line has no newline.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open_end
     }
 
     /// The index of the line of which only the rest comes now, since it was read before it grew: that

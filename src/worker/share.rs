@@ -126,7 +126,7 @@ pub(crate) struct Share {
     reading: Reading,
     /// A person wants nothing to be sent for now.
     paused: bool,
-    /// It is read up to where its order says.
+    /// It is read up to where its order says; of a compressed delta as far as is known.
     is_bounded: bool,
     /// When it was first seen that there is more behind the end.
     growing: Option<u64>,
@@ -170,10 +170,12 @@ impl Share {
             What::Rejects => Packing::None, // records of ours, whatever the delta is called
         };
         let is_plain = packing == Packing::None;
-        // Where its end is to be can be judged alike by all shares: what is there does not change.
-        let end = order.end.filter(|end| is_plain && *end <= found.len());
+        // Where its end is to be can be judged alike by all shares: what is there does not change. (Of a
+        // compressed one when they have come to there.)
+        let end = order.end.filter(|end| *end <= found.len());
         let is_bounded = match end {
-            Some(end) => ends_a_line(&file, end).map_err(at_fault)?,
+            Some(end) if is_plain => ends_a_line(&file, end).map_err(at_fault)?,
+            Some(_) => true,
             None => false,
         };
         let end = end.filter(|_| is_bounded);
@@ -452,8 +454,13 @@ impl Share {
                         false => tell_within(index, self.papers.delta(), shop),
                     }
                 }
+                Ok(Found::Short) if self.is_bounded => self.go_on(),
                 Ok(Found::Short) => self.wait_for_the_rest(shop, now),
                 Ok(Found::End(place)) => {
+                    self.torn = Torn::default();
+                    if self.is_bounded && self.lines.is_open() {
+                        self.go_on(); // what has come of that line is seen at the end
+                    }
                     let end = self.lines.in_file();
                     if end > self.identity.size {
                         // It grew while it was read: the checkpoint must speak of what was read.
@@ -471,6 +478,12 @@ impl Share {
             }
         }
         false
+    }
+
+    /// Where its order says no line ends: all shares find that, and read on to wherever the end is.
+    fn go_on(&mut self) {
+        self.is_bounded = false;
+        self.lines.go_on();
     }
 
     /// A compressed delta ends in the middle. Its producer may still be at it; or it was cut.
@@ -491,6 +504,9 @@ impl Share {
             torn::Next::Tell => {
                 info!(shop.log, "the delta ends in the middle of what was compressed, and is waited for: hand \
                     it over when it is closed"; "delta" => self.papers.delta(), "bytes" => size);
+            }
+            torn::Next::GiveUp if size == 0 => {
+                self.break_off("is an empty file, and not even that is compressed so", OVER_AGAIN);
             }
             torn::Next::GiveUp => {
                 self.break_off("ends in the middle of what was compressed", OVER_AGAIN);

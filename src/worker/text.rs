@@ -15,11 +15,21 @@ use crate::unpack::{Piece, Unpacker};
 pub(crate) struct FromStart {
     file: File,
     at: u64,
+    /// No further than to here.
+    end: u64,
+}
+
+impl FromStart {
+    fn new(file: File) -> FromStart {
+        FromStart { file, at: 0, end: u64::MAX }
+    }
 }
 
 impl Read for FromStart {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(into, self.at)?;
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let room = into.len().min(left);
+        let read = self.file.read_at(&mut into[..room], self.at)?;
         self.at += read as u64;
         Ok(read)
     }
@@ -34,7 +44,7 @@ pub(crate) enum Text {
 impl Text {
     /// Of a file that is packed so, from its beginning on.
     pub(crate) fn new(file: File, packing: Packing) -> io::Result<Text> {
-        Ok(match Unpacker::new(FromStart { file: file.try_clone()?, at: 0 }, packing)? {
+        Ok(match Unpacker::new(FromStart::new(file.try_clone()?), packing)? {
             None => Text::Plain { file, at: 0 },
             Some(unpacker) => Text::Packed { file, unpacker: Box::new(unpacker) },
         })
@@ -65,6 +75,13 @@ impl Text {
         match self {
             Text::Plain { .. } => None,
             Text::Packed { unpacker, .. } => Some(unpacker.at()),
+        }
+    }
+
+    /// Reads a compressed file no further than to here, in bytes of the file.
+    pub(crate) fn unpack_up_to(&mut self, end: u64) {
+        if let Text::Packed { unpacker, .. } = self {
+            unpacker.input().end = end;
         }
     }
 

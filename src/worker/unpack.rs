@@ -121,6 +121,11 @@ impl<R: Read> Unpacker<R> {
         }))
     }
 
+    /// What it reads.
+    pub fn input(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// So much of the file is unpacked, in bytes.
     pub fn at(&self) -> u64 {
         self.at
