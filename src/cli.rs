@@ -42,7 +42,7 @@ pub(crate) enum Command {
     #[command(after_help = "Exit code: 0 all lines can be converted, 1 some are rejected, 78 the \
                             configuration is wrong. It reaches no network.")]
     Convert {
-        /// A delta; - or nothing for standard input
+        /// A delta, unpacked if it ends with .gz or .zst; - or nothing for standard input
         #[arg(default_value = "-", hide_default_value = true)]
         file: PathBuf,
     },
@@ -165,7 +165,7 @@ impl Names {
 
 #[derive(Args)]
 pub(crate) struct Feed {
-    /// Delta files, delivered in this order and left alone; - for standard input
+    /// Delta files, delivered in this order and left alone, .gz and .zst unpacked; - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 

@@ -13,6 +13,7 @@ use crate::intents::Intents;
 use crate::merge::Merge;
 use crate::partition::Partition;
 use crate::receipt::{self, Reply, Verdict};
+use crate::unpack::{Corrupt, Piece, Unpacker};
 use crate::versions;
 use convert::{Body, Converted, Converter, Repeat, Scratch};
 
@@ -204,6 +205,47 @@ pub fn doubts(bytes: &[u8]) {
     let again = Doubts::open(path).expect("a file that is there");
     assert!(again.names().any(|name| name == "\u{1}new"));
     assert!(again.names().count() >= before);
+}
+
+/// A compressed delta: it has the same text and the same end however it is read, and no piece is longer
+/// than there is room for. The first byte chooses the format.
+pub fn unpack(bytes: &[u8]) {
+    struct Crumbs<'b>(&'b [u8], usize);
+    impl std::io::Read for Crumbs<'_> {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let most = into.len().min(self.1);
+            self.0.read(&mut into[..most])
+        }
+    }
+    let [format, bytes @ ..] = bytes else { return };
+    let packing = [spool::Packing::Gzip, spool::Packing::Zstd][usize::from(format % 2)];
+    let read = |crumb, room| {
+        let unpacker = Unpacker::new(Crumbs(bytes, crumb), packing).expect("there is memory");
+        let mut unpacker = unpacker.expect("it is packed");
+        let (mut text, mut into) = (Vec::new(), vec![0; room]);
+        loop {
+            match unpacker.unpack(&mut into) {
+                Ok(Piece::Bytes(count)) => text.extend_from_slice(&into[..count]),
+                Ok(Piece::Nothing) => {}
+                Ok(end) => return (text, Some((end, unpacker.at()))),
+                Err(e) => {
+                    assert!(Corrupt::is(&e), "{e}");
+                    return (text, None);
+                }
+            }
+            if text.len() > 1 << 20 {
+                return (text, None); // a bomb
+            }
+        }
+    };
+    let (text, end) = read(usize::MAX, 4096);
+    let (other, other_end) = read(3, 100);
+    assert_eq!(end, other_end);
+    // (Where it is damaged, more or less of what is before may come out.)
+    match end {
+        Some((_, at)) => assert!(text == other && at == bytes.len() as u64),
+        None => assert!(text.starts_with(&other) || other.starts_with(&text)),
+    }
 }
 
 /// A share's reject file: whatever stands there, the merged one has lines of it and nothing else.

@@ -352,7 +352,9 @@ impl Lines {
         }
         if let Some(ending) = looks_packed(text) {
             let words = match self.packing {
-                Packing::None => format!("it is compressed: its name must end with {ending}"),
+                Packing::None => {
+                    format!("it is compressed: name it {ending}, or unpack it before")
+                }
                 Packing::Gzip | Packing::Zstd => "it is compressed twice: do that once".into(),
             };
             return Err(io::Error::new(io::ErrorKind::InvalidData, words));

@@ -444,8 +444,8 @@ fn a_delta_whose_name_hides_how_it_is_packed_is_refused_in_plain_words() {
     let gzip = crate::unpack::testing::gzip;
     let zstd = crate::unpack::testing::zstd(b"{}\n");
     for (bytes, packing, words) in [
-        (gzip(b"{}\n"), Packing::None, "its name must end with .gz"),
-        (zstd, Packing::None, "its name must end with .zst"),
+        (gzip(b"{}\n"), Packing::None, "it is compressed: name it .gz"),
+        (zstd, Packing::None, "name it .zst"),
         (gzip(&gzip(b"{}\n")), Packing::Gzip, "compressed twice"),
         (b"{\"id\":\"a\"}\n".to_vec(), Packing::Gzip, "is no gzip"),
     ] {

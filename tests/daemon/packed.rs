@@ -14,8 +14,10 @@ use crate::common::{Daemon, Delta, FakeSolr, Mode, Site, assert_same, wait_for};
 const SLOW: Mode = Mode::Slow(Duration::from_millis(20));
 /// Looked at soon.
 const SOON: &str = "spool.settle = '100ms'\nspool.poll = '200ms'\n";
+/// What makes a member or a frame of a text.
+type Pack = fn(&str) -> Vec<u8>;
 /// As `gzip` and as `zstd` do it.
-const BOTH: [(&str, fn(&str) -> Vec<u8>); 2] = [("gz", gzip), ("zst", zstd)];
+const BOTH: [(&str, Pack); 2] = [("gz", gzip), ("zst", zstd)];
 
 /// One member.
 fn gzip(text: &str) -> Vec<u8> {
@@ -33,7 +35,7 @@ fn zstd(text: &str) -> Vec<u8> {
 }
 
 /// In two parts, and in the middle of a line.
-fn in_two(pack: fn(&str) -> Vec<u8>, text: &str) -> Vec<u8> {
+fn in_two(pack: Pack, text: &str) -> Vec<u8> {
     let (first, second) = text.split_at(text[..text.len() / 2].rfind(',').unwrap());
     [pack(first), pack(second)].concat()
 }
@@ -189,10 +191,9 @@ fn damaged(name: &str, bytes: &[u8]) -> (Site, FakeSolr, Daemon, String) {
 fn what_is_damaged_at_its_end_fails_half_delivered_and_says_so() {
     let delta = Delta::offers(0..3_000, 1);
     let length = delta.text.len();
-    for (ending, pack, words) in [
-        ("gz", gzip as fn(&str) -> Vec<u8>, "gzip: incorrect data check"),
-        ("zst", zstd, "checksum"),
-    ] {
+    for (ending, pack, words) in
+        [("gz", gzip as Pack, "gzip: incorrect data check"), ("zst", zstd, "checksum")]
+    {
         let name = format!("x.jsonl.{ending}");
         let mut bytes = in_two(pack, &delta.text);
         // The checksum of each ends with its file, or four bytes before.
@@ -244,7 +245,7 @@ fn what_cannot_be_unpacked_fails_in_plain_words_and_the_next_is_delivered() {
             "x.jsonl.gz is no gzip, at byte 0 of the file; no line of it",
         ),
         ("x.jsonl.zst", &whole, "is no zstd, at byte 0"),
-        ("x.jsonl", &whole, "it is compressed: its name must end with .gz"),
+        ("x.jsonl", &whole, "it is compressed: name it .gz"),
         (
             "x.jsonl.gz",
             b"",

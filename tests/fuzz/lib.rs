@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "line", run: worker::fuzz::line, one_in: 1 },
     Target { name: "answer", run: worker::fuzz::answer, one_in: 1 },
     Target { name: "versions", run: worker::fuzz::versions, one_in: 1 },
+    Target { name: "unpack", run: worker::fuzz::unpack, one_in: 1 },
     Target { name: "rejects", run: worker::fuzz::rejects, one_in: 4 },
     Target { name: "intents", run: worker::fuzz::intents, one_in: 40 },
     Target { name: "doubts", run: worker::fuzz::doubts, one_in: 4 },
@@ -240,6 +241,6 @@ mod tests {
         };
     }
     each_by_itself! {
-        line answer versions rejects intents doubts checkpoint cluster config orders status
+        line answer versions unpack rejects intents doubts checkpoint cluster config orders status
     }
 }
