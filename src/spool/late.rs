@@ -275,6 +275,29 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_delta_is_judged_by_the_size_of_its_file_and_goes_on_by_its_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::at(dir.path());
+        spool.prepare().unwrap();
+        std::fs::write(spool.incoming().join("x.jsonl.gz"), "packed").unwrap();
+        let claim = spool.claim("x.jsonl.gz".as_ref(), 1, 0, 0).unwrap();
+        let found = spool.look_at_claimed(claim.kind, &claim.name).unwrap();
+        let of = Identity::of(claim.number, 0, 1, &found);
+        for (offset, packed, is_end) in [(6, 3, false), (2, 6, true), (900, 6, true)] {
+            let mark = Checkpoint { line: 7, offset, packed: Some(packed), ..Default::default() };
+            mark.save(&spool.checkpoint(claim.number, 0), &of).unwrap();
+            let next = Begin { line: 7, offset };
+            let end = is_end.then_some(End { inode: found.ino(), size: 6, next });
+            assert_eq!(spool.end_of(&claim), end);
+            let mut late = Late::default();
+            let Some(end) = end else { continue };
+            late.settled(&spool.active(), "x.jsonl.gz".into(), end, 1_000);
+            assert_eq!((late.deadline(SETTLE), late.deltas.len()), (None, 1), "it is as it was");
+            assert_eq!(late.take_news(), []);
+        }
+    }
+
+    #[test]
     fn what_grows_after_it_was_settled_is_due_when_it_stands_still() {
         let (dir, mut late) = settled();
         assert_eq!((late.deadline(SETTLE), late.next(dir.path(), SETTLE, 1_000)), (None, None));

@@ -502,11 +502,11 @@ impl Share {
         match self.torn.look(size, settle, now) {
             torn::Next::Wait => {}
             torn::Next::Tell => {
-                info!(shop.log, "the delta ends in the middle of what was compressed, and is waited for: hand \
+                warn!(shop.log, "the delta ends in the middle of what was compressed, and is waited for: hand \
                     it over when it is closed"; "delta" => self.papers.delta(), "bytes" => size);
             }
             torn::Next::GiveUp if size == 0 => {
-                self.break_off("is an empty file, and not even that is compressed so", OVER_AGAIN);
+                self.break_off("is empty, and no compressed file is", OVER_AGAIN);
             }
             torn::Next::GiveUp => {
                 self.break_off("ends in the middle of what was compressed", OVER_AGAIN);
@@ -795,6 +795,13 @@ impl Share {
                     if self.sorter.add(place, &line, &converted, posts, now) == Added::NotYet {
                         self.held.push_back((place, line.to_vec()));
                     }
+                }
+                // A compressed delta that was cut since: no waiting helps.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof || Corrupt::is(&e) => {
+                    let delta = self.papers.delta();
+                    let reason = format!("{delta} cannot be read once more: {e}: {OVER_AGAIN}");
+                    self.give_up(reason, posts);
+                    return Turn::Again;
                 }
                 Err(e) => {
                     again.push_front(doubt);

@@ -149,7 +149,10 @@ impl Former {
         match read? {
             Piece::Bytes(_) | Piece::Nothing => {}
             Piece::End => self.is_at_end = true,
-            Piece::Short => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Piece::Short => {
+                let words = "it ends in the middle of what was compressed";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words));
+            }
         }
         Ok(())
     }

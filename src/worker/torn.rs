@@ -42,13 +42,15 @@ impl Torn {
             self.seen = Some(Seen { size, since: now, until: now + settle });
             return Next::Tell;
         };
+        let is_still = seen.size == size;
+        if is_still && now >= seen.until {
+            return Next::GiveUp;
+        }
         if now >= seen.since + PATIENCE * settle {
             return Next::GoesOn;
         }
-        if seen.size != size {
+        if !is_still {
             (seen.size, seen.until) = (size, now + settle);
-        } else if now >= seen.until {
-            return Next::GiveUp;
         }
         Next::Wait
     }
@@ -76,6 +78,8 @@ mod tests {
         assert_eq!(look(1_000), Next::Tell);
         assert!((1_020..3_000).step_by(20).all(|now| look(now) == Next::Wait));
         assert_eq!(look(3_000), Next::GoesOn);
+        let mut torn = Torn::default();
+        assert_eq!((torn.look(5, 0, 9), torn.look(5, 0, 9)), (Next::Tell, Next::GiveUp));
     }
 
     fn ms(ms: u64) -> Duration {

@@ -158,7 +158,11 @@ fn a_compressed_delta_goes_on_where_it_was_over_reloads_and_a_killed_daemon() {
         let is_seen = |status: &Value| {
             let active = &status["spool"]["active"];
             assert!(active.is_null() || active["bytes"] == packed.len(), "of the file");
-            active["bytes_done"].as_u64() > Some(packed.len() as u64 / 4)
+            let done = active["bytes_done"].as_u64();
+            let docs = status["totals"]["docs"].as_u64().unwrap() as usize;
+            let is_far = done > Some(packed.len() as u64 * 9 / 10);
+            assert!(!is_far || docs > delta.lines / 2, "{docs} documents: {active}");
+            done > Some(packed.len() as u64 / 4)
         };
         daemon.wait("it is seen how far it is", is_seen);
         let before = solr.taken();
@@ -246,11 +250,7 @@ fn what_cannot_be_unpacked_fails_in_plain_words_and_the_next_is_delivered() {
         ),
         ("x.jsonl.zst", &whole, "is no zstd, at byte 0"),
         ("x.jsonl", &whole, "it is compressed: name it .gz"),
-        (
-            "x.jsonl.gz",
-            b"",
-            "is an empty file, and not even that is compressed so; no line of it could be read",
-        ),
+        ("x.jsonl.gz", b"", "is empty, and no compressed file is; no line of it could be read"),
         (
             "x.jsonl.gz",
             &whole[..whole.len() - 1],
@@ -393,6 +393,35 @@ fn what_happens_to_a_compressed_delta_while_it_is_delivered_is_told_as_of_any_ot
     let (site, solr, log) =
         meanwhile(|_, mut file| file.write_all(&gzip("{\"id\":\"more\"}\n")).unwrap());
     assert_eq!((site.names("failed"), solr.docs().len()), (vec![], 1_002), "{log}");
+}
+
+#[test]
+fn a_compressed_delta_that_is_cut_before_it_is_read_to_there_fails_with_how_far_it_was() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    site.configure(SOON);
+    let daemon = Daemon::start(&site);
+    wait_for("all know who leads", || solr.asked() >= 2);
+    solr.turn(Mode::Stall);
+    let mut rng = fastrand::Rng::with_seed(7);
+    let text: String = (0..8_000)
+        .map(|n| {
+            let noise: String = (0..12).map(|_| format!("{:032x}", rng.u128(..))).collect();
+            format!("{{\"id\":\"{n}\",\"n_s\":\"{noise}\"}}\n")
+        })
+        .collect();
+    let packed = gzip(&text);
+    let before = solr.requests();
+    let file = hand_over_open(&site, "x.jsonl.gz", &packed);
+    wait_for("both shares are under way", || solr.requests() >= before + 2);
+    file.set_len(packed.len() as u64 * 3 / 4).unwrap();
+    solr.turn(Mode::Up);
+    site.hand_over("z.jsonl", "{\"id\":\"z\"}\n");
+    settled(&daemon, 2);
+    assert_eq!(site.names("failed"), ["x.jsonl.gz"]);
+    let words = "was cut short while it was delivered, from ";
+    assert!(log(&site).contains(words) && log(&site).contains("was the last that could be read"));
+    daemon.stop();
 }
 
 #[test]
