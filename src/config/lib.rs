@@ -13,6 +13,7 @@
 //! - `fields` the same for `[convert]`, which is `conversion`, with `date`
 //! - `units`, `url` what durations, sizes and addresses mean
 //! - `not_yet` what this version refuses
+//! - `places` mistakes that only show elsewhere, at their places in the file
 //! - `mistakes` line, column, words
 
 pub mod conversion;
@@ -20,6 +21,7 @@ pub mod date;
 mod fields;
 mod mistakes;
 mod not_yet;
+mod places;
 mod read;
 mod units;
 mod url;
@@ -36,7 +38,8 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use mistakes::Page;
-pub use mistakes::{Mistake, Mistakes};
+pub use mistakes::{Mistake, Mistakes, nearest};
+pub use places::at_their_places;
 
 /// The group that may command by default; the package makes it.
 pub const DEFAULT_GROUP: &str = "solr-updater";

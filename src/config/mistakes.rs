@@ -242,7 +242,7 @@ fn without_password(text: &str) -> String {
 }
 
 /// The known word that was probably meant.
-pub(crate) fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
     if typed.len() > 64 {
         return None; // nobody's slip, and the distance costs the product of the lengths
     }

@@ -2,16 +2,20 @@
 //! of each member it is only noted where it stands. What is renamed, copied or passed through is
 //! written from there byte for byte; no tree of values is built, and no number read.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use config::conversion::{self, Condition, Path, Scalar, Source, Step};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::cast::{Cast, Single, Steps};
+use crate::fits::Checks;
 use crate::json;
 use crate::number::Decimal;
+use crate::schema::Schema;
 
 /// A plan, ready to be carried out line after line.
 pub(crate) struct Fields {
@@ -141,6 +145,8 @@ enum Whose {
 pub struct Scratch {
     /// What was made.
     pub(crate) out: String,
+    /// What documents are held against.
+    pub(crate) checks: RefCell<Checks>,
     found: Vec<Option<Span>>,
     passing: Vec<Passing>,
     seen: [u64; 4],
@@ -655,6 +661,11 @@ fn span(line: &str, part: &str) -> Span {
 }
 
 impl Scratch {
+    /// The same, for lines that are held against a schema.
+    pub fn with(schema: Option<Arc<Schema>>) -> Scratch {
+        Scratch { checks: RefCell::new(Checks::by(schema)), ..Scratch::default() }
+    }
+
     /// Notes a member that passes; one that comes again takes the place of the earlier one.
     fn pass(&mut self, line: &str, name: Result<Span, String>, value: Span) {
         let member = Passing { name, value };

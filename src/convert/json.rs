@@ -63,6 +63,82 @@ pub fn members<'a>(text: &'a str, names: &[&str]) -> Result<Members<'a>, String>
     Ok(members)
 }
 
+/// The same, and gives each member to `each` as it comes by, with its name as it reads.
+pub(crate) fn each_member<'a>(
+    text: &'a str,
+    names: &[&str],
+    each: impl FnMut(&str, &'a str),
+) -> Result<Members<'a>, String> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut members = Members::default();
+    let read = Each(names, &mut members, each).deserialize(&mut deserializer);
+    read.and_then(|()| deserializer.end()).map_err(|e| reason(&e))?;
+    Ok(members)
+}
+
+struct Each<'n, 'o, 'de, F>(&'n [&'n str], &'o mut Members<'de>, F);
+
+impl<'de, F: FnMut(&str, &'de str)> DeserializeSeed<'de> for Each<'_, '_, 'de, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: FnMut(&str, &'de str)> Visitor<'de> for Each<'_, '_, 'de, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Each(names, members, mut each) = self;
+        while let Some(name) = map.next_key_seed(Text)? {
+            members.count += 1;
+            let value = map.next_value::<&RawValue>()?.get();
+            match names.iter().take(NAMED).position(|asked| *asked == name) {
+                Some(n) => {
+                    members.named[n].0 += 1;
+                    members.named[n].1 = Some(value);
+                }
+                None if value.starts_with('{') => members.objects.push(value),
+                None => {}
+            }
+            each(&name, value);
+        }
+        Ok(())
+    }
+}
+
+/// A key as it reads.
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
+
 /// The first value of a member, if the text is JSON so far. What comes behind is not looked at.
 pub fn first<'a>(text: &'a str, name: &str) -> Option<&'a RawValue> {
     let mut found = None;

@@ -8,23 +8,35 @@
 //! - `fields` a document field by field; `cast` what is done to a value, `number` exactly
 //! - `jq` a document by a program in jq
 //! - `json` what a text is as JSON
+//!
+//! Where the collection's schema is known, a document is held against it, too: `schema` and `chain` are what
+//! Solr says of itself, `fits` what follows for a value. `compare` holds a whole conversion against it.
 
 mod cast;
+mod chain;
+mod compare;
 mod fields;
+mod fits;
 mod jq;
 pub mod json;
 mod number;
+mod schema;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use config::conversion::Convert;
 use config::{Config, Mistakes};
 
 use crate::fields::{Fields, Made};
+use crate::fits::Checks;
 use crate::jq::Jq;
 use crate::json::{Members, excerpt};
 
+pub use crate::chain::Certain;
+pub use crate::compare::{Finding, Weight, compare};
 pub use crate::fields::Scratch;
+pub use crate::schema::{Field, Kind, Schema};
 
 /// Longer an indexed term cannot be, in bytes (Lucene's `IndexWriter.MAX_TERM_LENGTH`).
 const LONGEST_ID: usize = 32_766;
@@ -36,6 +48,8 @@ pub enum Stage {
     Parse,
     /// It is nothing that may be sent.
     Convert,
+    /// The schema says that Solr would refuse it, or store something else. (It may be another by now.)
+    Schema,
 }
 
 /// What became of a line.
@@ -193,7 +207,7 @@ impl Converter {
             return Err(refuse(format!("{kind}, not a JSON object")));
         }
         match &self.way {
-            Way::Line => self.judge_text(text, Body::Line, router_field),
+            Way::Line => self.judge_text(text, Body::Line, &scratch.checks, router_field),
             Way::Fields(fields) => {
                 let made = fields.make(text, scratch).map_err(parse)?.map_err(refuse)?;
                 let scratch: &'a Scratch = scratch;
@@ -219,12 +233,16 @@ impl Converter {
         }
         let scratch: &'a Scratch = scratch;
         let out = scratch.out.as_str();
-        let of_jq = |(_, why): Refused| refuse(format!("jq's output: {why}"));
+        let of_jq = |(stage, why): Refused| match stage {
+            Stage::Schema => (stage, why),
+            Stage::Parse | Stage::Convert => refuse(format!("jq's output: {why}")),
+        };
         if let Some(kind) = no_object(out) {
             let why = json::well_formed(out).err().unwrap_or(format!("{kind}, not a JSON object"));
             return Err(of_jq(refuse(why)));
         }
-        self.judge_text(out, Body::Made(out.as_bytes().into()), router_field).map_err(of_jq)
+        let body = Body::Made(out.as_bytes().into());
+        self.judge_text(out, body, &scratch.checks, router_field).map_err(of_jq)
     }
 
     /// A text that is a document, or a delete.
@@ -232,16 +250,25 @@ impl Converter {
         &self,
         text: &'a str,
         body: Body<'a>,
+        checks: &RefCell<Checks>,
         router_field: Option<&str>,
     ) -> Result<Converted<'a>, Refused> {
         let names = self.names(router_field);
         let asked = if router_field.is_some() { &names[..] } else { &names[..4] };
-        let members = json::members(text, asked).map_err(parse)?;
+        let mut checks = checks.borrow_mut();
+        let members = match checks.is_on() {
+            false => json::members(text, asked),
+            true => {
+                checks.begin();
+                json::each_member(text, asked, |name, raw| checks.member(name, raw))
+            }
+        };
+        let members = members.map_err(parse)?;
         whole(text)?;
         not_too_deep(text)?;
         match members.named[1].1 {
             Some(delete) if members.count == 1 => delete_by_id(delete).map_err(refuse),
-            _ => self.document(&members, body),
+            _ => fitting(self.document(&members, body)?, &mut checks),
         }
     }
 
@@ -264,7 +291,14 @@ impl Converter {
             Made::Doc => {
                 not_too_deep(out)?;
                 let members = Members::of(fields.judged(line, scratch, router_field));
-                self.document(&members, Body::Made(out.as_bytes().into()))
+                let document = self.document(&members, Body::Made(out.as_bytes().into()))?;
+                let mut checks = scratch.checks.borrow_mut();
+                if checks.is_on() {
+                    checks.begin();
+                    let all = fields.members(line, scratch);
+                    all.for_each(|(name, raw)| checks.member(name, raw));
+                }
+                fitting(document, &mut checks)
             }
         }
     }
@@ -297,6 +331,14 @@ impl Converter {
             root: value(2).filter(|_| !is_number(members.named[2].1)),
             repeat,
         })
+    }
+}
+
+/// A document, unless the schema has something against one of its members.
+fn fitting<'a>(document: Converted<'a>, checks: &mut Checks) -> Result<Converted<'a>, Refused> {
+    match checks.end() {
+        None => Ok(document),
+        Some(reason) => Err((Stage::Schema, reason)),
     }
 }
 

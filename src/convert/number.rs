@@ -70,6 +70,11 @@ impl Decimal {
         Decimal { is_negative: self.is_negative != factor.is_negative, digits, exponent }.trimmed()
     }
 
+    /// Whether it has no fraction.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.exponent >= 0
+    }
+
     /// As a whole number, if it is one of 64 bits.
     pub(crate) fn whole(&self) -> Option<i64> {
         if self.exponent < 0 || self.digits.len() as i64 + self.exponent > 19 {

@@ -35,7 +35,7 @@ impl From<convert::Stage> for Stage {
     fn from(stage: convert::Stage) -> Stage {
         match stage {
             convert::Stage::Parse => Stage::Parse,
-            convert::Stage::Convert => Stage::Convert,
+            convert::Stage::Convert | convert::Stage::Schema => Stage::Convert,
         }
     }
 }

@@ -1,0 +1,207 @@
+//! What stands between an update and the schema: the update chain, whose processors may make legal what the
+//! schema alone would refuse. `add-unknown-fields-to-the-schema` makes fields of unknown names; others trim,
+//! cut, parse or drop. Of the ones that Solr brings along it is known what they leave alone; a processor of
+//! anybody's own could do anything, so nothing is certain behind one.
+
+use serde_json::Value;
+
+/// What a value's fate still depends on alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certain {
+    /// A field that is not in the schema is refused.
+    pub names: bool,
+    /// Names come through as they are, whatever letters they have.
+    pub(crate) odd_names: bool,
+    /// Numbers come through as they are.
+    pub numbers: bool,
+    /// Strings come through as they are, and none is read as something else.
+    pub strings: bool,
+    /// So does their length.
+    pub lengths: bool,
+    /// No value of several is dropped.
+    pub counts: bool,
+    /// Fields may be added that the document has not.
+    pub adds: bool,
+    /// Why not everything is certain.
+    pub because: Option<String>,
+}
+
+/// Processors that log, send on or refuse, and change nothing.
+const HARMLESS: &[&str] = &[
+    "LogUpdateProcessorFactory",
+    "DistributedUpdateProcessorFactory",
+    "RunUpdateProcessorFactory",
+    "NoOpDistributingUpdateProcessorFactory",
+    "DocBasedVersionConstraintsProcessorFactory",
+];
+
+/// Processors that add what is not there, and change nothing that is.
+const ADDERS: &[&str] = &[
+    "UUIDUpdateProcessorFactory",
+    "TimestampUpdateProcessorFactory",
+    "DefaultValueUpdateProcessorFactory",
+];
+
+/// Processors that read strings as something else; what they cannot read they leave.
+const READERS: &[&str] = &[
+    "ParseBooleanFieldUpdateProcessorFactory",
+    "ParseIntFieldUpdateProcessorFactory",
+    "ParseLongFieldUpdateProcessorFactory",
+    "ParseFloatFieldUpdateProcessorFactory",
+    "ParseDoubleFieldUpdateProcessorFactory",
+    "ParseDateFieldUpdateProcessorFactory",
+];
+
+/// Processors that change strings.
+const EDITORS: &[&str] = &[
+    "TrimFieldUpdateProcessorFactory",
+    "TruncateFieldUpdateProcessorFactory",
+    "HTMLStripFieldUpdateProcessorFactory",
+    "RegexReplaceProcessorFactory",
+];
+
+impl Certain {
+    /// The schema alone decides.
+    pub fn all() -> Certain {
+        Certain {
+            names: true,
+            odd_names: true,
+            numbers: true,
+            strings: true,
+            lengths: true,
+            counts: true,
+            adds: false,
+            because: None,
+        }
+    }
+
+    /// Nobody knows what becomes of anything.
+    pub fn unknown(why: impl Into<String>) -> Certain {
+        Certain {
+            names: false,
+            odd_names: false,
+            numbers: false,
+            strings: false,
+            lengths: false,
+            counts: false,
+            adds: true,
+            because: Some(why.into()),
+        }
+    }
+
+    /// Whether anything is.
+    pub fn is_any(&self) -> bool {
+        self.names || self.numbers || self.strings || self.lengths || self.counts
+    }
+
+    /// By the configuration of a collection: of the chain that its `/update` uses.
+    pub(crate) fn read(config: &Value) -> Certain {
+        let handler = &config["requestHandler"]["/update"];
+        // Whoever does not expand parameters says nothing about them.
+        let Some(parameters) = handler["_effectiveParams_"].as_object() else {
+            return Certain::unknown("the parameters of /update cannot be read");
+        };
+        let ours = "solr.UpdateRequestHandler";
+        if handler["class"].as_str().is_some_and(|class| class != ours) {
+            return Certain::unknown("its /update is no UpdateRequestHandler");
+        }
+        if ["processor", "post-processor"].iter().any(|name| parameters.contains_key(*name)) {
+            return Certain::unknown("its /update has processors of its own");
+        }
+        let chains = list(&config["updateRequestProcessorChain"]);
+        let chain = match parameters.get("update.chain").map(Value::as_str) {
+            Some(Some(named)) => match chains.iter().find(|chain| chain["name"] == named) {
+                Some(chain) => *chain,
+                None => return Certain::unknown(format!("its update chain {named} is not known")),
+            },
+            Some(None) => return Certain::unknown("its update.chain cannot be read"),
+            None => {
+                let defaults: Vec<_> = chains.iter().filter(|chain| is_default(chain)).collect();
+                match defaults[..] {
+                    [] => return Certain::all(), // Solr's own: log, distribute, run
+                    [chain] => *chain,
+                    _ => return Certain::unknown("it has several default update chains"),
+                }
+            }
+        };
+        Certain::of(chain, config)
+    }
+
+    /// By all processors of a chain.
+    fn of(chain: &Value, config: &Value) -> Certain {
+        let mut certain = Certain::all();
+        let name = chain["name"].as_str().unwrap_or("default");
+        let known = ["name", "default", "processor", "post-processor", ""];
+        let other = chain.as_object().and_then(|c| c.keys().find(|k| !known.contains(&k.as_str())));
+        if let Some(other) = other {
+            return Certain::unknown(format!("its update chain {name} has {other}"));
+        }
+        let elsewhere = chain["processor"].as_str().unwrap_or_default();
+        let after = chain["post-processor"].as_str().unwrap_or_default();
+        let named = elsewhere.split(',').chain(after.split(','));
+        let named = named.map(str::trim).filter(|name| !name.is_empty());
+        let classes = named
+            .map(|name| {
+                let processor = list(&config["updateProcessor"])
+                    .into_iter()
+                    .find(|processor| processor["name"] == name);
+                (name, processor.unwrap_or(&config["updateProcessor"][name]))
+            })
+            .map(|(name, processor)| processor["class"].as_str().unwrap_or(name))
+            .chain(list(&chain[""]).into_iter().map(|p| p["class"].as_str().unwrap_or("?")));
+        for class in classes {
+            if !certain.pass(class) {
+                return Certain::unknown(format!("its update chain {name} has {class}"));
+            }
+        }
+        if (Certain { adds: false, ..certain.clone() }) != Certain::all() {
+            certain.because = Some(format!("its update chain {name} changes what it is given"));
+        }
+        certain
+    }
+
+    /// Takes away what is not certain behind a processor; false: nothing is.
+    fn pass(&mut self, class: &str) -> bool {
+        let solrs = ["solr.", "org.apache.solr.update.processor."];
+        let Some(class) = solrs.iter().find_map(|package| class.strip_prefix(package)) else {
+            return false;
+        };
+        match class {
+            harmless if HARMLESS.contains(&harmless) => {}
+            adder if ADDERS.contains(&adder) => self.adds = true,
+            reader if READERS.contains(&reader) => self.strings = false,
+            editor if EDITORS.contains(&editor) => (self.strings, self.lengths) = (false, false),
+            "RemoveBlankFieldUpdateProcessorFactory" => {
+                (self.strings, self.counts) = (false, false);
+            }
+            "FieldNameMutatingUpdateProcessorFactory" => {
+                (self.names, self.odd_names) = (false, false);
+            }
+            "AddSchemaFieldsUpdateProcessorFactory" => self.names = false,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// The plugins of one kind: a list, one alone, or by name.
+fn list(plugins: &Value) -> Vec<&Value> {
+    match plugins {
+        Value::Array(all) => all.iter().collect(),
+        Value::Object(one) if one.contains_key("name") || one.contains_key("class") => {
+            vec![plugins]
+        }
+        Value::Object(by_name) => by_name.values().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether it is taken where none is named. (One without a name is, too.)
+fn is_default(chain: &&&Value) -> bool {
+    let default = &chain["default"];
+    default == true || *default == "true" || chain["name"].as_str().is_none_or(str::is_empty)
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;
