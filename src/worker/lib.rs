@@ -16,6 +16,7 @@
 //! - `guard` what may be carried out once only: with `versions`, written down in `intents`; and what
 //!   comes late, which must not go over what is newer by its `age`
 //! - `scout` a thread that looks who leads
+//! - `schema` a thread that reads the collection's schema, against which lines are held
 //! - `finish` a delta's end: commit, sums, `repeats`, `merge`
 //! - `hold` what the machine cannot do at present
 
@@ -46,6 +47,7 @@ mod queue;
 mod receipt;
 mod rejects;
 mod repeats;
+mod schema;
 mod scout;
 mod secrets;
 mod share;

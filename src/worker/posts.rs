@@ -1,5 +1,5 @@
-//! The main thread's side of posting: starts post threads and scout, gives them work while there is
-//! room, and takes their answers. It never waits for them; their wake-up is a descriptor for
+//! The main thread's side of posting: starts post threads, scout and the schema's reader, gives them work
+//! while there is room, and takes their answers. It never waits for them; their wake-up is a descriptor for
 //! `poll`.
 
 use std::io::{self, Read};
@@ -18,6 +18,7 @@ use crate::lanes::{Back, Lanes};
 use crate::node::Errand;
 use crate::post::{Answer, Poster};
 use crate::queue::Queue;
+use crate::schema::{InHand, Reader, SchemaCopy};
 use crate::scout::Scout;
 use crate::secrets::Credentials;
 use crate::wire::Wire;
@@ -35,6 +36,7 @@ pub(crate) struct Posts {
     returned: Vec<Batch>,
     spare: Vec<Batch>,
     serial: u64,
+    schema: InHand,
     cell: WorkerCell,
 }
 
@@ -58,6 +60,7 @@ impl Posts {
         let (sender, answers) = channel();
         let lanes = Lanes::new(config, turns, sys::clock::now_ms(), log);
         let queue = Arc::new(Queue::new(lanes, turns, waker));
+        let copy = Arc::new(SchemaCopy::new());
         let threads = (config.batch.in_flight as usize).clamp(1, scoreboard::POSTERS);
         sys::with_signals_blocked(|| -> io::Result<()> {
             let mut breakers = Vec::new();
@@ -80,6 +83,16 @@ impl Posts {
                 let thread = std::thread::Builder::new().name(format!("post {who}"));
                 thread.spawn(move || poster.run())?;
             }
+            let reader = Reader {
+                copy: Arc::clone(&copy),
+                queue: Arc::clone(&queue),
+                wire: Wire::new(&config.solr, credentials),
+                collection: config.solr.collection.clone(),
+                tells: leaders.is_some(),
+                log: log.clone(),
+            };
+            let thread = std::thread::Builder::new().name("schema".into());
+            thread.spawn(move || reader.run())?;
             if config.solr.routing == config::Routing::Leader {
                 let scout = Scout {
                     queue: Arc::clone(&queue),
@@ -106,6 +119,7 @@ impl Posts {
             returned: Vec::new(),
             spare: Vec::new(),
             serial: 0,
+            schema: InHand::new(copy),
             cell,
         })
     }
@@ -116,6 +130,17 @@ impl Posts {
             self.spare.clear();
         }
         self.queue.set_busy(busy);
+        self.schema.set_busy(busy);
+    }
+
+    /// What lines are held against.
+    pub(crate) fn schema(&self) -> &InHand {
+        &self.schema
+    }
+
+    /// Whether it is known what documents are held against, or that is waited for no longer.
+    pub(crate) fn may_judge(&self, now: u64) -> bool {
+        self.schema.is_ready(self.is_known(), now)
     }
 
     /// Whether more should be read: somebody would take it soon.

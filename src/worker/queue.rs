@@ -243,6 +243,11 @@ impl Queue {
         self.lock().adds(ticket)
     }
 
+    /// The nodes to ask anything, the likeliest first.
+    pub(crate) fn whom_to_ask(&self) -> Vec<String> {
+        self.lock().whom_to_ask(None, now())
+    }
+
     /// Whom to ask about the cluster, where this one answered last; waits until it is time to.
     pub(crate) fn wait_for_a_look(&self, last: Option<&str>) -> Vec<String> {
         let mut lanes = self.lock();

@@ -330,6 +330,7 @@ impl Share {
     /// Does what can be done now.
     pub(crate) fn turn(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> Turn {
         self.paused = shop.is_paused();
+        posts.schema().refresh(now);
         for batch in self.sorter.refresh(posts) {
             self.sort_again(&batch, shop, posts, now);
             posts.recycle(batch);
@@ -360,7 +361,7 @@ impl Share {
     /// Reads and converts lines until a batch is full, the window is, or the turn is over. Answers
     /// whether it could go on at once.
     fn read(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> bool {
-        let mut scratch = Scratch::default();
+        let (mut scratch, mut unchecked) = (posts.schema().scratch(), Scratch::default());
         while self.can_read(posts, now) {
             match self.lines.next() {
                 Ok(Found::Line(place, _) | Found::TooLong(place, _)) if self.is_done(place) => {
@@ -396,11 +397,19 @@ impl Share {
                         false => {
                             shop.cell.set_hand(place.index + 1);
                             let field = self.sorter.router_field();
-                            let converted = shop.converter.convert(&line, &mut scratch, field);
+                            let mut converted = shop.converter.convert(&line, &mut scratch, field);
+                            if is_by_schema(&converted) && self.may_be_sent(place) {
+                                converted = shop.converter.convert(&line, &mut unchecked, field);
+                            }
                             shop.cell.set_hand(0);
                             converted
                         }
                     };
+                    if waits_for_schema(&converted, posts, now) {
+                        self.window.push(place, None);
+                        self.held.push_back((place, line.to_vec()));
+                        continue;
+                    }
                     if let Some(done) = self.done_before(place, &converted) {
                         self.window.push(place, Some(done));
                         continue;
@@ -545,6 +554,12 @@ impl Share {
         })
     }
 
+    /// Whether Solr may have had this line already: no schema refuses it any more. (What is sorted again
+    /// has no end.)
+    fn may_be_sent(&self, place: Place) -> bool {
+        place.end == 0 || self.intents.version(place.index).is_some()
+    }
+
     fn can_read(&self, posts: &Posts, now: u64) -> bool {
         self.is_reading()
             && !self.paused
@@ -572,16 +587,26 @@ impl Share {
 
     /// Sorts the lines that had to wait, as far as they need not any more.
     fn add_held(&mut self, shop: &Shop, posts: &mut Posts, now: u64) {
-        let mut scratch = Scratch::default();
-        if self.paused {
+        if self.held.is_empty() || self.paused {
             return;
         }
+        let (mut scratch, mut unchecked) = (posts.schema().scratch(), Scratch::default());
         while let Some((place, line)) = self.held.pop_front() {
             self.sorter.come_late(self.papers.late(place.index));
             let converted = match self.order.poison.contains(&place.index) {
                 true => poisoned(),
-                false => shop.converter.convert(&line, &mut scratch, self.sorter.router_field()),
+                false => {
+                    let scratch = match self.may_be_sent(place) {
+                        true => &mut unchecked,
+                        false => &mut scratch,
+                    };
+                    shop.converter.convert(&line, scratch, self.sorter.router_field())
+                }
             };
+            if waits_for_schema(&converted, posts, now) {
+                self.held.push_front((place, line));
+                return;
+            }
             if is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts) {
                 self.held.push_front((place, line));
                 return;
@@ -1012,6 +1037,21 @@ fn is_too_soon(
     let is_rejected = matches!(converted, Converted::Reject { .. });
     let name = if is_rejected { partition.name(line) } else { None };
     name.is_some_and(|name| sorter.is_under_way(&name, posts))
+}
+
+/// Whether the schema has something against a line: it may be another by now.
+fn is_by_schema(converted: &Converted<'_>) -> bool {
+    matches!(converted, Converted::Reject { stage: convert::Stage::Schema, .. })
+}
+
+/// Whether a line waits until it is known what it is to be held against, or until the schema that
+/// refuses it is read anew.
+fn waits_for_schema(converted: &Converted<'_>, posts: &Posts, now: u64) -> bool {
+    match converted {
+        Converted::Doc { .. } => !posts.may_judge(now),
+        Converted::Reject { .. } => is_by_schema(converted) && !posts.schema().is_fresh(now),
+        Converted::Delete { .. } | Converted::Nothing => false,
+    }
 }
 
 /// A line that can never be delivered, as old as this moment.

@@ -32,5 +32,6 @@ mod parent;
 mod pause;
 mod reload;
 mod retry;
+mod schema;
 mod undone;
 mod unwatched;

@@ -19,6 +19,7 @@
 //! - `http` a request, an answer; HTTP/1.1 with keep-alive
 //! - `update` the commands, carried out or forwarded, and the receipt
 //! - `atomic` operations on what is there; `get` which version it has
+//! - `schema` what is told of it, where a test gave one
 //! - `route` which shard an id belongs to
 //! - `state` what all share: documents, shards and leaders; `status` tells it as CLUSTERSTATUS does
 
@@ -28,6 +29,7 @@ mod get;
 mod http;
 mod node;
 mod route;
+mod schema;
 mod state;
 mod status;
 mod update;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Answer, Request};
 use crate::state::{ClusterStatus, Map, Mode, Node, Play, Shared, State};
-use crate::{get, status, update};
+use crate::{get, schema, status, update};
 
 /// Only a failure meets this.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -192,6 +192,17 @@ impl FakeSolr {
         self.running.shared.lock().mended = true;
     }
 
+    /// Its collections have this schema from now on, in the words of `/schema`; before there is none to be
+    /// had. It refuses nothing by it.
+    pub fn set_schema(&self, schema: Option<Value>) {
+        self.running.shared.lock().schema = schema;
+    }
+
+    /// Whoever asks for the schema meets it in this mode, whatever it does otherwise: slow, or with a status.
+    pub fn hold_schema(&self, mode: Mode) {
+        self.running.shared.lock().holds_schema = Some(mode);
+    }
+
     /// Its clock is so many milliseconds ahead from now on, or behind.
     pub fn set_clock(&self, ahead: i64) {
         self.running.shared.lock().ahead = ahead;
@@ -218,6 +229,11 @@ impl FakeSolr {
     /// How many requests for versions it has had.
     pub fn looked_up(&self) -> usize {
         self.lock().looked_up
+    }
+
+    /// How many requests for the schema it has had, or for what stands before that.
+    pub fn described(&self) -> usize {
+        self.lock().described
     }
 
     /// How many updates are under way in it.
@@ -362,6 +378,8 @@ fn serve(stream: &TcpStream, shared: &Shared, node: usize) -> io::Result<()> {
             tell(&request, shared, node)
         } else if get::is_meant(&request) {
             look_up(&request, shared, node)
+        } else if schema::is_meant(&request) {
+            describe(&request, shared, node)
         } else {
             take(&request, shared, node)
         };
@@ -389,6 +407,27 @@ fn tell(request: &Request, shared: &Shared, node: usize) -> Option<Answer> {
         Heeded::Answer(answer) => Some(answer),
         Heeded::NoCollection => Some(status::unknown(request)),
         Heeded::Serve => Some(status::answer(&state, node, request)),
+    }
+}
+
+/// The schema; `None`: it hangs up instead.
+fn describe(request: &Request, shared: &Shared, node: usize) -> Option<Answer> {
+    let holds = shared.lock().holds_schema.clone();
+    match holds {
+        Some(Mode::Slow(time)) => std::thread::sleep(time),
+        Some(Mode::Status { code, content_type, body }) => {
+            return Some(Answer { code, content_type, body: body.to_owned() });
+        }
+        _ => {}
+    }
+    let (mut state, heeded) = heed(shared, shared.lock(), node);
+    state.nodes[node].described += 1;
+    shared.changed.notify_all();
+    match heeded {
+        Heeded::HangUp => None,
+        Heeded::Answer(answer) => Some(answer),
+        Heeded::NoCollection => Some(status::unknown(request)),
+        Heeded::Serve => Some(schema::answer(&state, request)),
     }
 }
 

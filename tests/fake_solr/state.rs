@@ -107,6 +107,7 @@ pub struct Node {
     pub(crate) updates: usize,
     pub(crate) asked: usize,
     pub(crate) looked_up: usize,
+    pub(crate) described: usize,
     pub(crate) taken: usize,
     pub(crate) forwarded: usize,
     pub(crate) load: Load,
@@ -285,6 +286,9 @@ pub(crate) struct State {
     pub(crate) ahead: i64,
     /// No document is at fault any more.
     pub(crate) mended: bool,
+    pub(crate) schema: Option<Value>,
+    /// How whoever asks for it is met.
+    pub(crate) holds_schema: Option<Mode>,
     /// The version of each document that is there.
     pub(crate) versions: HashMap<String, i64>,
     pub(crate) map: Map,
@@ -317,6 +321,7 @@ impl State {
             updates: 0,
             asked: 0,
             looked_up: 0,
+            described: 0,
             taken: 0,
             forwarded: 0,
             load: Load::default(),
@@ -329,6 +334,8 @@ impl State {
             version: 0,
             ahead: 0,
             mended: false,
+            schema: None,
+            holds_schema: None,
             versions: HashMap::new(),
             loads: vec![Load::default(); map.shards.len()],
             nodes: urls.into_iter().map(node).collect(),
