@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Run,
     /// Check the configuration: every mistake with file, line and column
     Check {
-        /// Also reach the cluster and find the collection
+        /// Also reach the cluster, find the collection and compare the conversion with its schema
         #[arg(long)]
         solr: bool,
     },

@@ -2,6 +2,7 @@
 //! here is only who plays which role.
 
 mod ask;
+mod check;
 mod cli;
 mod dry;
 mod feed;
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let code = match &cli.command {
         Command::Run => run(&cli),
-        Command::Check { solr } => check(&cli, *solr),
+        Command::Check { solr } => check::check(&cli, *solr),
         Command::Feed(what) => feed::feed(&cli, what),
         Command::Convert { file } => dry::convert(&cli, file),
         Command::Status { watch: true, .. } => watch::watch(&cli),
@@ -123,21 +124,4 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Trouble> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
     ask::print(&String::from_utf8_lossy(&script))
-}
-
-fn check(cli: &Cli, solr: bool) -> Result<ExitCode, Trouble> {
-    let path = cli.config();
-    let config = config::load(path)
-        .and_then(|config| convert::Converter::new(&config).map(|_| config))
-        .map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.with_carets() })?;
-    println!("{}: the configuration is right", path.display());
-    if solr {
-        worker::probe(&config).map_err(|reason| Trouble::new(1, reason))?;
-        println!(
-            "{}: collection {} takes updates",
-            config.solr.urls.join(", "),
-            config.solr.collection
-        );
-    }
-    Ok(ExitCode::SUCCESS)
 }

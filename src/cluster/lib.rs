@@ -35,6 +35,8 @@ pub struct Collection {
     /// The URL of each shard's leader, `base_url/core`, in the order of [`Layout::shards`]. None
     /// where no replica leads that is active and on a live node.
     pub leaders: Vec<Option<String>>,
+    /// How many replicas of each shard take updates, whatever state they are in, in the same order.
+    pub replicas: Vec<usize>,
     /// Whether every update is answered 403.
     pub read_only: bool,
     /// When it was made, milliseconds since 1970, if that is told. One that is deleted and made anew has

@@ -86,6 +86,8 @@ struct Replica {
     state: String,
     #[serde(default)]
     leader: Value,
+    /// None is NRT, as all were once.
+    r#type: Option<String>,
 }
 
 /// Reads the answer to `GET /solr/admin/collections?action=CLUSTERSTATUS&collection=NAME&wt=json`.
@@ -100,11 +102,13 @@ pub fn read(json: &[u8], collection: &str) -> Result<Cluster, Unread> {
         }
     };
     let (name, why_not) = status.behind(collection);
+    let mut replicas = Vec::new();
     let (layout, leaders, read_only, created) = match (status.collections.get(name), &why_not) {
         (Some(state), _) => {
             let (router, mut shards) = state.layout(name)?;
             shards.sort_by_key(order);
             let router = why_not.or_else(|| overlap(&shards)).map_or(router, Router::Other);
+            replicas = shards.iter().map(|s| state.shards[&s.name].takers()).collect();
             let leaders = shards.iter().map(|s| status.leader(&state.shards[&s.name])).collect();
             let layout = Layout { collection: name.to_owned(), router, shards };
             (layout, leaders, is_true(&state.read_only), state.created.as_u64())
@@ -117,7 +121,7 @@ pub fn read(json: &[u8], collection: &str) -> Result<Cluster, Unread> {
     };
     let alias = status.aliases.contains_key(collection);
     let name = name.to_owned();
-    let collection = Collection { name, alias, layout, leaders, read_only, created };
+    let collection = Collection { name, alias, layout, leaders, replicas, read_only, created };
     let mut live: Vec<String> = status.live_nodes.iter().map(|n| status.base_url(n)).collect();
     live.sort();
     live.dedup();
@@ -200,6 +204,14 @@ impl Status {
         };
         let slash = if path.is_empty() { "" } else { "/" };
         format!("{scheme}://{host}{slash}{path}")
+    }
+}
+
+impl ShardState {
+    /// How many replicas take updates. (One of type PULL copies the index.)
+    fn takers(&self) -> usize {
+        let pulls = |replica: &&Replica| replica.r#type.as_deref() == Some("PULL");
+        self.replicas.len() - self.replicas.values().filter(pulls).count()
     }
 }
 

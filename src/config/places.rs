@@ -77,8 +77,14 @@ mod tests {
     #[test]
     fn a_mistake_stands_at_the_value_or_at_the_name_that_the_operator_chose() {
         for (keys, expected) in [
-            (&["solr", "unique_key"][..], "2:14: solr.unique_key = \"sku\": no\n   2 | unique_key = \"sku\"\n     |              ^^^^^"),
-            (&["convert", "fields", "id"], "4:1: convert.fields.id: no\n   4 | id = \"sku\"\n     | ^^"),
+            (
+                &["solr", "unique_key"][..],
+                "2:14: solr.unique_key = \"sku\": no\n   2 | unique_key = \"sku\"\n     |              ^^^^^",
+            ),
+            (
+                &["convert", "fields", "id"],
+                "4:1: convert.fields.id: no\n   4 | id = \"sku\"\n     | ^^",
+            ),
             (
                 &["convert", "fields", "price_i", "type"],
                 "5:36: convert.fields.price_i.type = \"date\": no\n   \
@@ -92,7 +98,10 @@ mod tests {
     #[test]
     fn what_is_not_written_there_is_told_where_it_would_be() {
         assert!(told(&["solr", "collection"]).starts_with("1:1: solr.collection: no\n"));
-        assert!(told(&["convert", "fields", "id", "from"]).starts_with("4:6: convert.fields.id = \"sku\": no\n"));
+        assert!(
+            told(&["convert", "fields", "id", "from"])
+                .starts_with("4:6: convert.fields.id = \"sku\": no\n")
+        );
         assert_eq!(told(&["log", "level"]), "1:1: log.level: no");
     }
 }

@@ -27,7 +27,8 @@ fn chain(classes: &[&str]) -> Certain {
 
 #[test]
 fn without_a_chain_of_its_own_the_schema_alone_decides() {
-    let unused = json!([{"name": "tolerant", "": [{"class": "solr.TolerantUpdateProcessorFactory"}]}]);
+    let unused =
+        json!([{"name": "tolerant", "": [{"class": "solr.TolerantUpdateProcessorFactory"}]}]);
     let off = json!([{"name": "x", "default": "false", "processor": "add", "": []}]);
     for chains in [Value::Null, json!([]), unused, off] {
         assert_eq!(Certain::read(&config(chains, json!({"wt": "json"}))), Certain::all());

@@ -74,7 +74,8 @@ fn compare_field(plan: &Plan, schema: &Schema, tell: Tell<'_>) {
             false => tell(
                 Weight::Note,
                 &at,
-                "the schema has no such field; its update chain may make one, or take another".into(),
+                "the schema has no such field; its update chain may make one, or take another"
+                    .into(),
             ),
         }
         return;
@@ -210,7 +211,9 @@ fn compare_required(plan: &Fields, key: &str, schema: &Schema, tell: Tell<'_>) {
     }
     let is_set = |name: &str| plan.fields.iter().any(|field| field.name == name);
     for name in schema.required.iter().filter(|name| !is_set(name)) {
-        let what = format!("{name} is required by the schema, and nothing sets it: Solr refuses each line");
+        let what = format!(
+            "{name} is required by the schema, and nothing sets it: Solr refuses each line"
+        );
         tell(Weight::Mistake, &["convert", "fields"], what);
     }
 }

@@ -23,8 +23,9 @@ fn behind(certain: Certain, mut schema: Schema) -> Schema {
 }
 
 fn config(convert: &str) -> Config {
-    let text =
-        format!("[spool]\ndir = '/s'\n[solr]\nurls = ['http://a/solr']\ncollection = 'c'\n{convert}");
+    let text = format!(
+        "[spool]\ndir = '/s'\n[solr]\nurls = ['http://a/solr']\ncollection = 'c'\n{convert}"
+    );
     config::parse(&text, "u.toml".as_ref()).unwrap()
 }
 
@@ -48,16 +49,32 @@ fn what_cannot_work_is_a_mistake_at_its_key() {
     for (field, at, words) in [
         ("prize = 'a'", "prize", "the schema has no such field: is price meant?"),
         ("colour = 'a'", "colour", "the schema has no such field: add it there, or take another"),
-        ("a_i = { from = 'a', type = 'date' }", "a_i.type", "the field is a pint: no value fits, need type = \"int\""),
+        (
+            "a_i = { from = 'a', type = 'date' }",
+            "a_i.type",
+            "the field is a pint: no value fits, need type = \"int\"",
+        ),
         ("a_dt = { from = 'a', type = 'int' }", "a_dt.type", "the field is a pdate: no value fits"),
         ("a_i = { from = 'a', type = 'bool' }", "a_i.type", "the field is a pint: no value fits"),
         ("a_s = 'a[].b'", "a_s.from", "makes a list, and the field takes one value"),
-        ("a_s = { from = 'a', split = ',' }", "a_s.split", "makes a list, and the field takes one value"),
+        (
+            "a_s = { from = 'a', split = ',' }",
+            "a_s.split",
+            "makes a list, and the field takes one value",
+        ),
         ("a_i = { value = 1.5 }", "a_i.value", "a_i (pint): 1.5 is no whole number"),
-        ("a_dt = { from = 'a', default = 'never' }", "a_dt.default", "a_dt (pdate): \"never\" is no date"),
+        (
+            "a_dt = { from = 'a', default = 'never' }",
+            "a_dt.default",
+            "a_dt (pdate): \"never\" is no date",
+        ),
     ] {
         let found = found(field, &schema());
-        assert_eq!((found.len(), found[0].0, found[0].1.as_str()), (1, Weight::Mistake, at), "{field}: {found:?}");
+        assert_eq!(
+            (found.len(), found[0].0, found[0].1.as_str()),
+            (1, Weight::Mistake, at),
+            "{field}: {found:?}"
+        );
         assert!(found[0].2.starts_with(words), "{field}: {}", found[0].2);
     }
 }
@@ -71,7 +88,11 @@ fn what_some_lines_may_do_wrong_is_a_note() {
         ("a_dt = { join = ['a', 'b'] }", "a_dt.join"),
     ] {
         let found = found(field, &schema());
-        assert_eq!((found.len(), found[0].0, found[0].1.as_str()), (1, Weight::Note, at), "{field}: {found:?}");
+        assert_eq!(
+            (found.len(), found[0].0, found[0].1.as_str()),
+            (1, Weight::Note, at),
+            "{field}: {found:?}"
+        );
     }
 }
 
@@ -100,7 +121,10 @@ fn the_unique_key_and_what_is_required() {
     let [(at, what)] = &told("[convert.fields]\nid = 'sku'", &schema())[..] else { panic!() };
     assert_eq!(at, "convert.fields");
     assert!(what.starts_with("shop is required by the schema, and nothing sets it"), "{what}");
-    assert_eq!(told("[convert.fields]\nid = 'sku'\na_i = { from = 'a', update = 'set' }", &schema()), []);
+    assert_eq!(
+        told("[convert.fields]\nid = 'sku'\na_i = { from = 'a', update = 'set' }", &schema()),
+        []
+    );
     assert_eq!(told("[convert]\nkeep = 'all'\n[convert.fields]\nid = 'sku'", &schema()), []);
     let adds = behind(Certain { adds: true, ..Certain::all() }, schema());
     assert_eq!(told("[convert.fields]\nid = 'sku'", &adds), []);

@@ -103,7 +103,9 @@ impl Judge<'_> {
             _ => true,
         };
         match is_sent && self.schema.certain.names && !self.is_solrs() {
-            true => Err(format!("unknown field {}: the schema has none of that name", self.shown())),
+            true => {
+                Err(format!("unknown field {}: the schema has none of that name", self.shown()))
+            }
             false => Ok(()),
         }
     }
@@ -135,8 +137,10 @@ impl Judge<'_> {
         let names = ["set", "add", "add-distinct", "inc"];
         let Ok(members) = json::members(raw, &names) else { return Ok(()) };
         let named = members.named.iter().take(names.len());
-        let (all, values): (usize, Vec<_>) =
-            (named.clone().map(|(count, _)| count).sum(), named.filter_map(|(_, raw)| *raw).collect());
+        let (all, values): (usize, Vec<_>) = (
+            named.clone().map(|(count, _)| count).sum(),
+            named.filter_map(|(_, raw)| *raw).collect(),
+        );
         if all != members.count {
             return Ok(()); // a child, or something that Solr does not know either
         }
@@ -248,20 +252,29 @@ impl Judge<'_> {
         let Some(text) = json::unescape(raw) else { return Ok(()) };
         let no = |what: &str| self.refuse(field, format!("{} is no {what}", excerpt(raw)));
         match field.kind {
-            Kind::Int if java_long(&text).is_some_and(|n| n.is_none_or(|n| i32::try_from(n).is_err())) => {
+            Kind::Int
+                if java_long(&text)
+                    .is_some_and(|n| n.is_none_or(|n| i32::try_from(n).is_err())) =>
+            {
                 no("whole number of 32 bits")
             }
             Kind::Long if java_long(&text) == Some(None) => no("whole number of 64 bits"),
             Kind::Float | Kind::Double => match java_float(&text) {
                 Read::No => no("number"),
-                Read::Number(number) if !is_finite(field.kind, number) => self.too_large(field, raw),
+                Read::Number(number) if !is_finite(field.kind, number) => {
+                    self.too_large(field, raw)
+                }
                 Read::Number(_) | Read::Perhaps => Ok(()),
             },
-            Kind::Bool if ["yes", "y", "on"].iter().any(|yes| text.eq_ignore_ascii_case(yes)) => self
-                .refuse(
+            Kind::Bool if ["yes", "y", "on"].iter().any(|yes| text.eq_ignore_ascii_case(yes)) => {
+                self.refuse(
                     field,
-                    format!("{} is neither true nor false, and Solr would store false", excerpt(raw)),
-                ),
+                    format!(
+                        "{} is neither true nor false, and Solr would store false",
+                        excerpt(raw)
+                    ),
+                )
+            }
             // (DateMathParser.parseMath)
             Kind::Date if !text.starts_with("NOW") && !text.contains('Z') => {
                 no("date as Solr has them: need one such as \"2024-07-02T09:05:45Z\"")
@@ -287,7 +300,10 @@ impl Judge<'_> {
             Some(dest) => format!("its copy {} is a string field, which", excerpt(dest)),
             None => "a string field".to_owned(),
         };
-        self.refuse(field, format!("it has {length} bytes, and {place} takes {LONGEST_TERM} at most"))
+        self.refuse(
+            field,
+            format!("it has {length} bytes, and {place} takes {LONGEST_TERM} at most"),
+        )
     }
 
     fn refuse(&self, field: Field, why: String) -> Result<(), String> {

@@ -20,7 +20,8 @@ fn schema(certain: Certain) -> Arc<Schema> {
     let types = types.map(|(name, class)| json!({"name": name, "class": format!("solr.{class}")}));
     let several = [("*_ss", "string"), ("*_is", "pint"), ("ignored_*", "vector")];
     let several = several.map(|(name, of)| json!({"name": name, "type": of, "multiValued": true}));
-    let single = ["s:string", "i:pint", "l:plong", "f:pfloat", "d:pdouble", "b:boolean", "dt:pdate"];
+    let single =
+        ["s:string", "i:pint", "l:plong", "f:pfloat", "d:pdouble", "b:boolean", "dt:pdate"];
     let single = single.iter().chain(&["t:text", "v:vector"]).map(|both| {
         let (end, of) = both.split_once(':').unwrap();
         json!({"name": format!("*_{end}"), "type": of})
@@ -66,14 +67,23 @@ fn numbers_that_solr_would_cut_or_wrap_are_refused_with_what_it_would_store() {
     for (member, why) in [
         (r#""n_i":1.5"#, "n_i (pint): 1.5 is no whole number, and Solr would store 1"),
         (r#""n_i":-1.5"#, "n_i (pint): -1.5 is no whole number, and Solr would store -1"),
-        (r#""n_i":2147483648"#, "n_i (pint): 2147483648 is beyond 32 bits, and Solr would store -2147483648"),
-        (r#""n_i":99999999999"#, "n_i (pint): 99999999999 is beyond 32 bits, and Solr would store 1215752191"),
+        (
+            r#""n_i":2147483648"#,
+            "n_i (pint): 2147483648 is beyond 32 bits, and Solr would store -2147483648",
+        ),
+        (
+            r#""n_i":99999999999"#,
+            "n_i (pint): 99999999999 is beyond 32 bits, and Solr would store 1215752191",
+        ),
         (r#""n_i":1e10"#, "n_i (pint): 1e10 is beyond 32 bits, and Solr would store 2147483647"),
         (r#""n_i":1e400"#, "n_i (pint): 1e400 is beyond 32 bits, and Solr would store 2147483647"),
         (r#""n_i":9223372036854775808"#, "n_i (pint): 9223372036854775808 is beyond 32 bits"),
         (r#""n_i":true"#, "n_i (pint): true is no number"),
         (r#""n_is":[1,2.5]"#, "n_is (pint): 2.5 is no whole number, and Solr would store 2"),
-        (r#""n_l":1e19"#, "n_l (plong): 1e19 is beyond 64 bits, and Solr would store 9223372036854775807"),
+        (
+            r#""n_l":1e19"#,
+            "n_l (plong): 1e19 is beyond 64 bits, and Solr would store 9223372036854775807",
+        ),
         (
             r#""n_l":9007199254740993.0"#,
             "n_l (plong): 9007199254740993.0 has more digits than a double holds, and Solr would store \
@@ -81,20 +91,51 @@ fn numbers_that_solr_would_cut_or_wrap_are_refused_with_what_it_would_store() {
         ),
         (r#""n_f":3.5e38"#, "n_f (pfloat): 3.5e38 is too large, and Solr would store Infinity"),
         (r#""n_d":1e400"#, "n_d (pdouble): 1e400 is too large, and Solr would store Infinity"),
-        (r#""n_d":"1e400""#, "n_d (pdouble): \"1e400\" is too large, and Solr would store Infinity"),
+        (
+            r#""n_d":"1e400""#,
+            "n_d (pdouble): \"1e400\" is too large, and Solr would store Infinity",
+        ),
         (r#""n_b":2"#, "n_b (boolean): 2 is neither true nor false, and Solr would store false"),
-        (r#""n_b":"yes""#, "n_b (boolean): \"yes\" is neither true nor false, and Solr would store false"),
+        (
+            r#""n_b":"yes""#,
+            "n_b (boolean): \"yes\" is neither true nor false, and Solr would store false",
+        ),
     ] {
         assert_eq!(refused(member).as_deref(), Some(why), "{member}");
     }
     for member in [
-        r#""n_i":0"#, r#""n_i":-0"#, r#""n_i":1.0"#, r#""n_i":1e3"#, r#""n_i":2147483647"#,
-        r#""n_i":-2147483648"#, r#""n_i":null"#, r#""n_i":"17""#, r#""n_i":"+17""#, r#""n_i":"١٧""#,
-        r#""n_l":9223372036854775807"#, r#""n_l":-9223372036854775808"#, r#""n_l":9007199254740993"#,
-        r#""n_l":1e18"#, r#""n_f":1.5"#, r#""n_f":3.4e38"#, r#""n_f":1e-60"#, r#""n_f":"NaN""#,
-        r#""n_f":" 1.5f ""#, r#""n_f":"0x1p3""#, r#""n_d":12345678901234567890123"#, r#""n_d":1e308"#,
-        r#""n_b":true"#, r#""n_b":0"#, r#""n_b":1"#, r#""n_b":"no""#, r#""n_b":"T""#, r#""n_s":1.5"#,
-        r#""n_t":1.50"#, r#""n_v":[1.5,2.5]"#, r#""ignored_x":[1,"a"]"#, r#""_version_":1.5"#,
+        r#""n_i":0"#,
+        r#""n_i":-0"#,
+        r#""n_i":1.0"#,
+        r#""n_i":1e3"#,
+        r#""n_i":2147483647"#,
+        r#""n_i":-2147483648"#,
+        r#""n_i":null"#,
+        r#""n_i":"17""#,
+        r#""n_i":"+17""#,
+        r#""n_i":"١٧""#,
+        r#""n_l":9223372036854775807"#,
+        r#""n_l":-9223372036854775808"#,
+        r#""n_l":9007199254740993"#,
+        r#""n_l":1e18"#,
+        r#""n_f":1.5"#,
+        r#""n_f":3.4e38"#,
+        r#""n_f":1e-60"#,
+        r#""n_f":"NaN""#,
+        r#""n_f":" 1.5f ""#,
+        r#""n_f":"0x1p3""#,
+        r#""n_d":12345678901234567890123"#,
+        r#""n_d":1e308"#,
+        r#""n_b":true"#,
+        r#""n_b":0"#,
+        r#""n_b":1"#,
+        r#""n_b":"no""#,
+        r#""n_b":"T""#,
+        r#""n_s":1.5"#,
+        r#""n_t":1.50"#,
+        r#""n_v":[1.5,2.5]"#,
+        r#""ignored_x":[1,"a"]"#,
+        r#""_version_":1.5"#,
     ] {
         is_taken(member);
     }
@@ -125,10 +166,19 @@ fn what_solr_would_refuse_is_refused_before() {
         assert_eq!(refused(member).as_deref(), Some(why), "{member}");
     }
     for member in [
-        r#""nosuch":null"#, r#""nosuch":[]"#, r#""nosuch":[null]"#, r#""nosuch":{"id":"y"}"#,
-        r#""nosuch":[{"id":"y"}]"#, r#""_childDocuments_":[{"id":"y","n_i":1.5}]"#, r#""n_i":[1]"#,
-        r#""n_i":[]"#, r#""n_dt":"NOW/DAY""#, r#""n_dt":"2024-07-02T09:05:45Z/DAY""#,
-        r#""n_dt":"2024-7-2T9:05:45Z""#, r#""n_ss":["a","b"]"#, r#""n_s":{"id":"y"}"#,
+        r#""nosuch":null"#,
+        r#""nosuch":[]"#,
+        r#""nosuch":[null]"#,
+        r#""nosuch":{"id":"y"}"#,
+        r#""nosuch":[{"id":"y"}]"#,
+        r#""_childDocuments_":[{"id":"y","n_i":1.5}]"#,
+        r#""n_i":[1]"#,
+        r#""n_i":[]"#,
+        r#""n_dt":"NOW/DAY""#,
+        r#""n_dt":"2024-07-02T09:05:45Z/DAY""#,
+        r#""n_dt":"2024-7-2T9:05:45Z""#,
+        r#""n_ss":["a","b"]"#,
+        r#""n_s":{"id":"y"}"#,
     ] {
         is_taken(member);
     }
@@ -139,14 +189,22 @@ fn the_values_of_an_atomic_update_are_values_as_any() {
     for (member, why) in [
         (r#""n_i":{"set":1.5}"#, "n_i (pint): 1.5 is no whole number, and Solr would store 1"),
         (r#""n_i":{"inc":1.5}"#, "n_i (pint): 1.5 is no whole number, and Solr would store 1"),
-        (r#""n_is":{"add":[1,2.5]}"#, "n_is (pint): 2.5 is no whole number, and Solr would store 2"),
+        (
+            r#""n_is":{"add":[1,2.5]}"#,
+            "n_is (pint): 2.5 is no whole number, and Solr would store 2",
+        ),
         (r#""n_s":{"set":["a","b"]}"#, "n_s (string): 2 values, and it takes one"),
     ] {
         assert_eq!(refused(member).as_deref(), Some(why), "{member}");
     }
     for member in [
-        r#""n_i":{"set":null}"#, r#""n_i":{"inc":2.0}"#, r#""n_is":{"remove":1.5}"#, r#""n_s":{"removeregex":"x"}"#,
-        r#""n_i":{"id":"child","set":1.5}"#, r#""nosuch":{"set":1}"#, r#""n_s":{"set":[]}"#,
+        r#""n_i":{"set":null}"#,
+        r#""n_i":{"inc":2.0}"#,
+        r#""n_is":{"remove":1.5}"#,
+        r#""n_s":{"removeregex":"x"}"#,
+        r#""n_i":{"id":"child","set":1.5}"#,
+        r#""nosuch":{"set":1}"#,
+        r#""n_s":{"set":[]}"#,
     ] {
         is_taken(member);
     }
@@ -159,7 +217,10 @@ fn a_string_field_takes_as_many_bytes_as_a_term_has() {
     let (fits, long) = ("x".repeat(32_766), "x".repeat(32_767));
     is_taken(&member("n_s", &fits));
     assert_eq!(refused(&member("n_s", &long)).unwrap(), format!("n_s (string): {why}"));
-    assert_eq!(refused(&format!(r#""n_ss":["a","{long}"]"#)).unwrap(), format!("n_ss (string): {why}"));
+    assert_eq!(
+        refused(&format!(r#""n_ss":["a","{long}"]"#)).unwrap(),
+        format!("n_ss (string): {why}")
+    );
     assert_eq!(
         refused(&format!(r#""n_s":{{"set":"{long}"}}"#)).unwrap(),
         format!("n_s (string): {why}")
@@ -177,9 +238,19 @@ fn a_string_field_takes_as_many_bytes_as_a_term_has() {
 
 #[test]
 fn what_a_chain_may_make_legal_is_solrs_to_judge() {
-    let schemaless = || Certain { names: false, odd_names: false, strings: false, counts: false, ..Certain::all() };
+    let schemaless = || Certain {
+        names: false,
+        odd_names: false,
+        strings: false,
+        counts: false,
+        ..Certain::all()
+    };
     for member in [
-        r#""nosuch":1"#, r#""n_i":"abc""#, r#""n_i":["",1]"#, r#""n_dt":"2024-07-02""#, r#""n_b":"yes""#,
+        r#""nosuch":1"#,
+        r#""n_i":"abc""#,
+        r#""n_i":["",1]"#,
+        r#""n_dt":"2024-07-02""#,
+        r#""n_b":"yes""#,
         r#""a b_i":1.5"#,
     ] {
         assert_eq!(refused_behind(schemaless(), member), None, "{member}");

@@ -36,9 +36,8 @@ fn a_field_has_its_own_properties_else_its_types_else_what_its_version_says() {
         ]),
     );
     let field = |name: &str| made.field(name).unwrap();
-    let told: Vec<_> = ["a", "b", "c", "d", "e"]
-        .map(|name| (field(name).is_single, field(name).is_term))
-        .into();
+    let told: Vec<_> =
+        ["a", "b", "c", "d", "e"].map(|name| (field(name).is_single, field(name).is_term)).into();
     assert_eq!(told, [(true, true), (false, true), (true, true), (true, false), (true, true)]);
     assert_eq!((field("f").kind, field("g").kind), (Kind::Other, Kind::Other));
     assert_eq!(made.type_of(field("c")), "strings");
@@ -47,7 +46,11 @@ fn a_field_has_its_own_properties_else_its_types_else_what_its_version_says() {
     for (version, is_term) in [(1.6, false), (1.7, true)] {
         let types = json!([{"name": "s", "class": "solr.StrField", "indexed": false}]);
         let made = json!({"version": version, "fieldTypes": types, "fields": hidden});
-        assert_eq!(schema(made).field("h").unwrap().is_term, is_term, "docValues by version {version}");
+        assert_eq!(
+            schema(made).field("h").unwrap().is_term,
+            is_term,
+            "docValues by version {version}"
+        );
     }
     assert!(!of(1.0, json!([{"name": "a", "type": "pint"}])).field("a").unwrap().is_single);
 }
@@ -125,5 +128,7 @@ fn what_is_no_schema_is_not_taken_for_one() {
     let good = json!({"schema": {"version": 1.7, "fieldTypes": [], "fields": []}}).to_string();
     let read = Schema::read(good.as_bytes(), None).unwrap();
     assert!(!read.certain.is_any(), "nobody knows what its update chain does");
-    assert!(Schema::read(good.as_bytes(), Some(b"{}")).is_ok_and(|schema| !schema.certain.is_any()));
+    assert!(
+        Schema::read(good.as_bytes(), Some(b"{}")).is_ok_and(|schema| !schema.certain.is_any())
+    );
 }

@@ -39,6 +39,7 @@ fn cluster(shards: &[(&str, &str)]) -> Look {
             alias: false,
             layout,
             leaders: shards.iter().map(core).collect(),
+            replicas: Vec::new(),
             read_only: false,
             created: None,
         },

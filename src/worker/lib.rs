@@ -79,7 +79,7 @@ use crate::secrets::Credentials;
 use crate::share::Shop;
 use convert::Converter;
 
-pub use crate::probe::probe;
+pub use crate::probe::{Survey, survey};
 pub use crate::unpack::{Corrupt, Piece, Unpacker};
 
 /// Everything a worker is given at birth.
@@ -181,7 +181,7 @@ fn settle_in(
 ) -> Result<Posts, String> {
     let credentials = Credentials::read(&shop.config.solr)?;
     if patience == Patience::Feed {
-        probe::with(&shop.config, &credentials, Some(PROBE))?;
+        probe::probe(&shop.config, &credentials, PROBE)?;
     }
     Posts::start(&shop.config, &credentials, turns, leaders, &shop.log)
         .map_err(|e| format!("cannot start {} post threads: {e}", shop.config.batch.in_flight))

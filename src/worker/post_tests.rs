@@ -63,6 +63,7 @@ fn office_of_leader(solr: &FakeSolr) -> Office {
             alias: false,
             layout,
             leaders: vec![Some(format!("{}/offers_shard1_replica_n1", solr.url))],
+            replicas: Vec::new(),
             read_only: false,
             created: None,
         },

@@ -2,6 +2,10 @@ use super::*;
 use crate::testing::config;
 use fake_solr::{FakeSolr, Play, nobody};
 
+fn probe(config: &Config) -> Result<(), String> {
+    super::probe(config, &Default::default(), Duration::from_secs(20))
+}
+
 #[test]
 fn one_seed_that_takes_updates_is_enough() {
     let solr = FakeSolr::start();
@@ -52,7 +56,7 @@ fn a_solr_that_accepts_and_does_not_answer_is_told_in_time() {
     solr.lock().always = Some(Play::Silence(Duration::from_secs(5)));
     let config = config(&[&solr.url, &solr.url.replace("127.0.0.1", "localhost")]);
     let begin = Instant::now();
-    let error = with(&config, &Default::default(), Some(Duration::from_millis(600))).unwrap_err();
+    let error = super::probe(&config, &Default::default(), Duration::from_millis(600)).unwrap_err();
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     assert_eq!(
         error,

@@ -91,7 +91,8 @@ impl SchemaCopy {
             self.number.fetch_add(1, Relaxed);
         }
         if state.busy {
-            state = self.changed.wait_timeout(state, TRY_AGAIN).unwrap_or_else(|e| e.into_inner()).0;
+            state =
+                self.changed.wait_timeout(state, TRY_AGAIN).unwrap_or_else(|e| e.into_inner()).0;
             state.wanted = true;
         }
     }
@@ -157,8 +158,10 @@ impl Reader {
             return;
         }
         match (is_blind, reason.as_str()) {
-            (true, reason) => warn!(self.log, "the schema cannot be read, so no line is held against it";
-                "reason" => reason),
+            (true, reason) => {
+                warn!(self.log, "the schema cannot be read, so no line is held against it";
+                "reason" => reason)
+            }
             (false, "") => debug!(self.log, "lines are held against the schema"),
             (false, why) => info!(self.log, "not all of a line can be held against the schema";
                 "because" => why),

@@ -10,6 +10,7 @@ mod ask;
 mod bad_input;
 mod by_id;
 mod cancel;
+mod check;
 mod clients;
 mod convert;
 mod deaths;

@@ -46,7 +46,8 @@ fn what_solr_would_regret_is_refused_with_line_and_reason() {
     assert_eq!(solr.ids(), ["a", "h"]);
     let told = told(&site, "x.jsonl");
     assert!(told.iter().all(|(_, stage, _)| stage == "convert"), "{told:?}");
-    let told: Vec<_> = told.iter().map(|(line, _, why)| format!("{line} {}", why.as_str().unwrap())).collect();
+    let told: Vec<_> =
+        told.iter().map(|(line, _, why)| format!("{line} {}", why.as_str().unwrap())).collect();
     assert_eq!(
         told,
         [
@@ -71,7 +72,8 @@ fn a_schema_that_was_mended_since_refuses_no_line() {
     delivered(&daemon, 1);
     solr.set_schema(Some(schema(&[("color", "string")])));
     std::thread::sleep(Duration::from_millis(1_100)); // a second old a copy may be
-    let text: String = (0..100).map(|n| format!("{{\"id\":\"{n}\",\"color\":\"red\"}}\n")).collect();
+    let text: String =
+        (0..100).map(|n| format!("{{\"id\":\"{n}\",\"color\":\"red\"}}\n")).collect();
     site.hand_over("b.jsonl", text);
     delivered(&daemon, 2);
     assert_eq!((solr.ids().len(), told(&site, "b.jsonl")), (101, vec![]));

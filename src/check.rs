@@ -1,0 +1,91 @@
+//! `check`: what is wrong with the configuration, by itself and beside the Solr that it names. It changes
+//! nothing anywhere.
+
+use std::process::ExitCode;
+
+use config::{Config, Mistakes};
+use convert::{Finding, Schema, Weight};
+use worker::Survey;
+
+use crate::cli::Cli;
+use crate::{CONFIG, Trouble};
+
+pub(crate) fn check(cli: &Cli, solr: bool) -> Result<ExitCode, Trouble> {
+    let path = cli.config();
+    let config = config::load(path)
+        .and_then(|config| convert::Converter::new(&config).map(|_| config))
+        .map_err(wrong)?;
+    println!("{}: the configuration is right", path.display());
+    if solr { beside_solr(&config) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// The configuration is wrong, each mistake shown in the file.
+fn wrong(mistakes: Mistakes) -> Trouble {
+    Trouble { code: CONFIG, message: mistakes.with_carets() }
+}
+
+fn beside_solr(config: &Config) -> Result<ExitCode, Trouble> {
+    let told = |reasons: Vec<String>| {
+        let lines: Vec<String> =
+            reasons.iter().map(|reason| format!("solr-updater: {reason}")).collect();
+        Trouble { code: 1, message: lines.join("\n") }
+    };
+    let survey = worker::survey(config).map_err(told)?;
+    let collection = &config.solr.collection;
+    let is_dead = |url: &String| survey.dead.iter().any(|(dead, _)| dead == url);
+    let alive: Vec<_> = config.solr.urls.iter().filter(|url| !is_dead(url)).cloned().collect();
+    println!("{}: collection {collection} takes updates", alive.join(", "));
+    survey.dead.iter().for_each(|(_, why)| println!("note: {why}"));
+    let mut found: Vec<Finding> = too_few_replicas(config, &survey).into_iter().collect();
+    match &survey.schema {
+        Ok(schema) => {
+            found.extend(convert::compare(config, schema));
+            say_what_is_checked(schema, collection);
+        }
+        Err(reason) => println!(
+            "note: the schema of {collection} cannot be read, so nothing is held against it: {reason}"
+        ),
+    }
+    let (wrong, notes): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|finding| finding.weight == Weight::Mistake);
+    if let Some(notes) = at_their_places(config, notes) {
+        notes.0.iter().for_each(|note| println!("note: {}", note.with_caret()));
+    }
+    match at_their_places(config, wrong) {
+        Some(mistakes) => Err(self::wrong(mistakes)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn at_their_places(config: &Config, found: Vec<Finding>) -> Option<Mistakes> {
+    let found: Vec<_> = found.into_iter().map(|finding| (finding.at, finding.what)).collect();
+    let placed = config::at_their_places(&config.path, &found);
+    (!placed.is_empty()).then_some(Mistakes(placed))
+}
+
+/// No document would ever count.
+fn too_few_replicas(config: &Config, survey: &Survey) -> Option<Finding> {
+    let (shard, count) = survey.replicas.as_ref()?;
+    let enough = *count >= config.solr.min_rf as usize;
+    (!enough).then(|| Finding {
+        weight: Weight::Mistake,
+        at: ["solr", "min_rf"].map(str::to_owned).to_vec(),
+        what: format!(
+            "{count} can have an update of {shard}, so no document would ever count: need {count} at most"
+        ),
+    })
+}
+
+fn say_what_is_checked(schema: &Schema, collection: &str) {
+    match &schema.certain.because {
+        None => println!(
+            "collection {collection}: what its schema refuses is refused before it is sent"
+        ),
+        Some(why) if schema.certain.is_any() => println!(
+            "note: collection {collection}: {why}, so only what that leaves alone is held against the schema"
+        ),
+        Some(why) => println!(
+            "note: collection {collection}: {why}, so nothing is held against its schema before it is sent"
+        ),
+    }
+}
