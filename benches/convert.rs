@@ -1,11 +1,12 @@
 //! What a line costs, from its bytes to a document: each kind of conversion beside the ceiling, which is
 //! serde_json's visitor over raw values with no output, behind the UTF-8 check. All in one run, on one
-//! thread, from memory. `cargo bench -p bench --bench convert`.
+//! thread, from memory. `checked` is the same held against a schema. `cargo bench -p bench --bench convert`.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 
-use convert::{Converted, Converter, Scratch};
+use convert::{Converted, Converter, Schema, Scratch};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use serde_json::value::RawValue;
@@ -111,11 +112,60 @@ fn ceiling(line: &[u8]) -> usize {
     bytes.expect("it is JSON")
 }
 
+/// A schema as they are: some fields, and forty patterns.
+fn schema() -> Option<Arc<Schema>> {
+    let of = |(name, of): (&str, &str)| format!(r#"{{"name":"{name}","type":"{of}"}}"#);
+    let fields = [
+        ("id", "string"),
+        ("sku", "string"),
+        ("title", "text"),
+        ("price", "pint"),
+        ("shop", "string"),
+        ("stock", "pint"),
+        ("ts", "plong"),
+        ("new", "boolean"),
+        ("color", "string"),
+        ("brand", "string"),
+        ("text", "text"),
+        ("attributes", "text"),
+    ];
+    let others: Vec<String> = (0..34).map(|n| format!("*_other{n:02}")).collect();
+    let ends =
+        [("*_t", "text"), ("*_f", "pfloat"), ("*_s", "string"), ("*_i", "pint"), ("*_l", "plong")];
+    let ends = ends.into_iter().chain([("*_b", "boolean"), ("*_dt", "pdate")]);
+    let others = others.iter().map(|name| (name.as_str(), "string"));
+    let dynamic: Vec<String> = others.chain(ends).map(of).collect();
+    let types = [
+        ("string", "StrField"),
+        ("text", "TextField"),
+        ("pint", "IntPointField"),
+        ("plong", "LongPointField"),
+        ("pfloat", "FloatPointField"),
+        ("boolean", "BoolField"),
+        ("pdate", "DatePointField"),
+    ];
+    let types = types.map(|(name, class)| format!(r#"{{"name":"{name}","class":"solr.{class}"}}"#));
+    let text = format!(
+        r#"{{"schema":{{"version":1.7,"uniqueKey":"id","fieldTypes":[{}],"fields":[{}],"dynamicFields":[{}]}}}}"#,
+        types.join(","),
+        fields.map(of).join(","),
+        dynamic.join(",")
+    );
+    let config = r#"{"config":{"requestHandler":{"/update":{"_effectiveParams_":{}}}}}"#;
+    let read = Schema::read(text.as_bytes(), Some(config.as_bytes())).expect("it is one");
+    assert!(read.certain.names);
+    Some(Arc::new(read))
+}
+
 fn measure(bencher: Bencher<'_, '_>, kind: &str, is_fat: bool) {
     let lines = lines(is_fat);
+    let (kind, schema) = match kind.strip_suffix(" checked") {
+        Some(kind) => (kind, schema()),
+        None => (kind, None),
+    };
     let convert = KINDS.iter().copied().collect::<BTreeMap<_, _>>()[kind];
     let converter = converter(convert);
-    let mut scratch = Scratch::default();
+    let mut scratch = Scratch::with(schema);
     let counted = bencher
         .counter(ItemsCount::new(lines.len()))
         .counter(BytesCount::new(lines.iter().map(Vec::len).sum::<usize>()));
@@ -131,12 +181,12 @@ fn measure(bencher: Bencher<'_, '_>, kind: &str, is_fat: bool) {
     });
 }
 
-#[divan::bench(args = ["ceiling", "line", "rename", "pass", "cast", "jq"])]
+#[divan::bench(args = ["ceiling", "line", "line checked", "rename", "rename checked", "pass", "cast", "cast checked", "jq"])]
 fn offers(bencher: Bencher<'_, '_>, kind: &str) {
     measure(bencher, kind, false);
 }
 
-#[divan::bench(args = ["ceiling", "line", "rename", "pass", "cast", "jq"])]
+#[divan::bench(args = ["ceiling", "line", "line checked", "rename", "rename checked", "pass", "cast", "cast checked", "jq"])]
 fn products(bencher: Bencher<'_, '_>, kind: &str) {
     measure(bencher, kind, true);
 }

@@ -98,33 +98,47 @@ impl Certain {
     pub(crate) fn read(config: &Value) -> Certain {
         let handler = &config["requestHandler"]["/update"];
         // Whoever does not expand parameters says nothing about them.
-        let Some(parameters) = handler["_effectiveParams_"].as_object() else {
+        if !handler["_effectiveParams_"].is_object() {
             return Certain::unknown("the parameters of /update cannot be read");
-        };
+        }
         let ours = "solr.UpdateRequestHandler";
         if handler["class"].as_str().is_some_and(|class| class != ours) {
             return Certain::unknown("its /update is no UpdateRequestHandler");
         }
-        if ["processor", "post-processor"].iter().any(|name| parameters.contains_key(*name)) {
+        // initParams are not among the effective parameters, whatever those are called.
+        let mut names = Vec::new();
+        if !(chains_of(handler, &mut names) && chains_of(&config["initParams"], &mut names)) {
             return Certain::unknown("its /update has processors of its own");
         }
         let chains = list(&config["updateRequestProcessorChain"]);
-        let chain = match parameters.get("update.chain").map(Value::as_str) {
-            Some(Some(named)) => match chains.iter().find(|chain| chain["name"] == named) {
-                Some(chain) => *chain,
-                None => return Certain::unknown(format!("its update chain {named} is not known")),
-            },
-            Some(None) => return Certain::unknown("its update.chain cannot be read"),
-            None => {
-                let defaults: Vec<_> = chains.iter().filter(|chain| is_default(chain)).collect();
-                match defaults[..] {
-                    [] => return Certain::all(), // Solr's own: log, distribute, run
-                    [chain] => *chain,
-                    _ => return Certain::unknown("it has several default update chains"),
-                }
+        let mut certain =
+            match chains.iter().filter(|chain| is_default(chain)).collect::<Vec<_>>()[..] {
+                [] => Certain::all(), // Solr's own: log, distribute, run
+                [chain] => Certain::of(chain, config),
+                _ => return Certain::unknown("it has several default update chains"),
+            };
+        // (Which of several it is depends on paths; what all of them leave alone is certain.)
+        for name in names {
+            match chains.iter().find(|chain| chain["name"] == name) {
+                Some(chain) => certain = certain.meet(Certain::of(chain, config)),
+                None => return Certain::unknown(format!("its update chain {name} is not known")),
             }
-        };
-        Certain::of(chain, config)
+        }
+        certain
+    }
+
+    /// What is certain behind both.
+    fn meet(self, other: Certain) -> Certain {
+        Certain {
+            names: self.names && other.names,
+            odd_names: self.odd_names && other.odd_names,
+            numbers: self.numbers && other.numbers,
+            strings: self.strings && other.strings,
+            lengths: self.lengths && other.lengths,
+            counts: self.counts && other.counts,
+            adds: self.adds || other.adds,
+            because: other.because.or(self.because),
+        }
     }
 
     /// By all processors of a chain.
@@ -181,6 +195,20 @@ impl Certain {
             _ => return false,
         }
         true
+    }
+}
+
+/// The update chains that parameters name, wherever they stand in there; false: they name processors, or
+/// what cannot be read.
+fn chains_of<'c>(parameters: &'c Value, names: &mut Vec<&'c str>) -> bool {
+    match parameters {
+        Value::Array(all) => all.iter().all(|one| chains_of(one, names)),
+        Value::Object(all) => all.iter().all(|(key, value)| match key.as_str() {
+            "processor" | "post-processor" => false,
+            "update.chain" => value.as_str().map(|name| names.push(name)).is_some(),
+            _ => chains_of(value, names),
+        }),
+        _ => true,
     }
 }
 

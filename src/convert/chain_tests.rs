@@ -86,6 +86,23 @@ fn the_chain_is_the_one_that_updates_use() {
 }
 
 #[test]
+fn parameters_that_are_set_for_all_paths_count_too() {
+    let chains = json!([{"name": "own", "": [{"class": "com.example.Own"}]}]);
+    let with = |defaults| {
+        let mut config = config(chains.clone(), json!({}));
+        config["initParams"] = json!([{"name": "p", "path": "/update/**", "defaults": defaults}]);
+        Certain::read(&config)
+    };
+    assert_eq!(with(json!({"df": "text"})), Certain::all());
+    for defaults in [json!({"update.chain": "own"}), json!({"processor": "uuid"})] {
+        assert!(!with(defaults.clone()).is_any(), "{defaults}");
+    }
+    let mut config = config(chains, json!({}));
+    config["requestHandler"]["/update"]["invariants"] = json!({"update.chain": "own"});
+    assert!(!Certain::read(&config).is_any());
+}
+
+#[test]
 fn what_cannot_be_read_is_not_certain() {
     let two = json!([{"name": "a", "default": true, "": []}, {"": []}]);
     let odd = json!([{"name": "a", "default": true, "processors": ["x"]}]);

@@ -20,7 +20,7 @@ use crate::wire::Wire;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Lines wait so long for a schema at most while Solr could take them, in milliseconds.
 const HOLD: u64 = 3_000;
-/// So old a copy may be when a line is refused by it.
+/// So old a copy may be when a line is refused by it, and no older than its delta's beginning.
 const FRESH: u64 = 1_000;
 /// An older one is read again, in the background, when there is work.
 const OLD: u64 = 60_000;
@@ -180,12 +180,14 @@ pub(crate) struct InHand {
     /// When it was asked for, for a line that it refuses.
     asked: Cell<Option<u64>>,
     refreshed: Cell<u64>,
+    /// An older copy refuses nothing.
+    not_before: Cell<u64>,
 }
 
 impl InHand {
     pub(crate) fn new(copy: Arc<SchemaCopy>) -> InHand {
         let (number, schema, waits, asked, refreshed) = Default::default();
-        InHand { copy, number, schema, waits, asked, refreshed }
+        InHand { copy, number, schema, waits, asked, refreshed, not_before: Cell::new(0) }
     }
 
     /// There is work from now on, or none.
@@ -195,6 +197,12 @@ impl InHand {
         if busy && !self.copy.settled.load(Relaxed) {
             self.copy.want();
         }
+    }
+
+    /// A delta begins: whoever handed it over may have mended the schema just before.
+    pub(crate) fn begin(&self, now: u64) {
+        self.not_before.set(now);
+        self.asked.set(None);
     }
 
     /// Has an old copy read again; nobody waits for that.
@@ -240,7 +248,8 @@ impl InHand {
         let begun = self.copy.begun.load(Relaxed);
         let was_asked = |asked| begun >= asked && asked + ASKED_LONG_AGO >= now;
         let was_asked = self.asked.get().is_some_and(was_asked);
-        if was_asked || begun.saturating_add(FRESH) >= now {
+        let is_new = begun.saturating_add(FRESH) >= now && begun >= self.not_before.get();
+        if was_asked || is_new {
             self.asked.set(None);
             return true;
         }

@@ -65,6 +65,17 @@ fn no_line_is_refused_by_an_old_copy() {
 }
 
 #[test]
+fn no_line_is_refused_by_a_copy_from_before_its_delta() {
+    let (copy, hand) = in_hand();
+    copy.publish(schema(&["id"]), 1_000);
+    hand.begin(1_001);
+    assert!(refuses(&hand, "x") && !hand.is_fresh(1_002));
+    copy.publish(schema(&["id"]), 1_003);
+    assert!(refuses(&hand, "x") && hand.is_fresh(1_004));
+    assert!(hand.is_fresh(1_005), "that holds for the next lines, too");
+}
+
+#[test]
 fn a_reading_that_was_asked_for_counts_however_long_it_took() {
     let (copy, hand) = in_hand();
     copy.publish(schema(&["id"]), 1_000);

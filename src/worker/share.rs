@@ -260,6 +260,7 @@ impl Share {
             info!(shop.log, "share taken up again"; "delta" => papers.delta(), "share" => order.share,
                 "line" => mark.line + 1);
         }
+        posts.schema().begin(sys::clock::now_ms());
         let retry = &shop.config.retry;
         // (What is retried was looked at when it was read first.)
         let is_divided_by_line = order.key.is_none() && order.kind == What::Delta;

@@ -120,18 +120,20 @@ impl Collection {
     }
 
     pub fn commit(&self) {
-        self.update(r#"{"commit":{}}"#);
+        self.post("update", r#"{"commit":{}}"#);
     }
 
     /// Takes out all that is in it.
     pub fn clear(&self) {
-        self.update(r#"{"delete":{"query":"*:*"},"commit":{}}"#);
+        self.post("update", r#"{"delete":{"query":"*:*"},"commit":{}}"#);
     }
 
-    fn update(&self, body: &str) {
-        let url = format!("{}/{}/update", self.urls[0], self.name);
-        let update = self.agent.post(url).header("Content-Type", "application/json");
-        update.send(body).expect("it is carried out");
+    /// Posts JSON to a handler of the collection, which takes it.
+    #[track_caller]
+    pub fn post(&self, handler: &str, body: &str) {
+        let url = format!("{}/{}/{handler}", self.urls[0], self.name);
+        let post = self.agent.post(url).header("Content-Type", "application/json");
+        post.send(body).expect("it is taken");
     }
 
     /// What a search there finds, by id, with these parameters more.

@@ -71,7 +71,6 @@ fn a_schema_that_was_mended_since_refuses_no_line() {
     site.hand_over("a.jsonl", "{\"id\":\"a\"}\n");
     delivered(&daemon, 1);
     solr.set_schema(Some(schema(&[("color", "string")])));
-    std::thread::sleep(Duration::from_millis(1_100)); // a second old a copy may be
     let text: String =
         (0..100).map(|n| format!("{{\"id\":\"{n}\",\"color\":\"red\"}}\n")).collect();
     site.hand_over("b.jsonl", text);
@@ -90,7 +89,6 @@ fn a_retry_of_what_the_schema_refused_delivers_it_when_that_is_mended() {
     delivered(&daemon, 1);
     assert_eq!(solr.ids(), ["b"]);
     solr.set_schema(Some(schema(&[("color", "string")])));
-    std::thread::sleep(Duration::from_millis(1_100));
     site.run(&["retry", "a.jsonl"]).code(0);
     daemon.wait("it is retried", |status| status["spool"]["rejected"]["lines"] == 0);
     assert_eq!(solr.ids(), ["a", "b"]);

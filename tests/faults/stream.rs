@@ -302,8 +302,8 @@ impl Stream {
             2 => (r#"{"delta_i":3}"#.into(), "convert"),
             3 => (r#"{"delete":{"query":"*:*"}}"#.into(), "convert"),
             4 => (format!(r#"{{"id":{name},"check_s":"x","_version_":1}}"#), "solr"),
-            5 => (format!(r#"{{"id":{name},"delta_i":"abc"}}"#), "solr"),
-            6 => (format!(r#"{{"id":{name},"nosuchfield":1}}"#), "solr"),
+            5 => (format!(r#"{{"id":{name},"x_dt":"2024-02-30T00:00:00Z"}}"#), "solr"),
+            6 => (format!(r#"{{"id":{name},"nosuchfield":{{"set":1}}}}"#), "solr"),
             _ => (format!(r#"{{"id":{name},"check_s":{{"bogus":1}}}}"#), "solr"),
         };
         let id = (stage == "solr").then_some(id);

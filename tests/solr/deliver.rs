@@ -41,7 +41,7 @@ fn a_delta_with_bad_lines() {
         match n {
             700 => delta.line(r#"{"id":"cut","pri"#),
             1_400 => delta.line(r#"{"id":"unknown","nosuchfield":"x"}"#),
-            1_401 => delta.line(r#"{"id":"number","price_i":"abc"}"#),
+            1_401 => delta.line(r#"{"id":"date","x_dt":"2024-02-30T00:00:00Z"}"#),
             2_100 => delta.line(r#"{"price_i":7}"#),
             _ => delta.doc(json!({"id": format!("offer-{n}"), "price_i": n, "name_s": "Größe"})),
         };
@@ -57,18 +57,18 @@ fn a_delta_with_bad_lines() {
         .collect();
     let expected = [
         [json!(700), json!("parse"), Value::Null, Value::Null],
-        [json!(1_400), json!("solr"), json!("unknown"), json!(400)],
-        [json!(1_401), json!("solr"), json!("number"), json!(400)],
+        [json!(1_400), json!("convert"), Value::Null, Value::Null],
+        [json!(1_401), json!("solr"), json!("date"), json!(400)],
         [json!(2_100), json!("convert"), Value::Null, Value::Null],
         [json!(3_001), json!("parse"), Value::Null, Value::Null],
     ];
     assert_eq!(told, expected);
     let reasons: Vec<String> =
         site.rejects("x.jsonl").iter().map(|r| r["reason"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(reasons[1], "ERROR: [doc=unknown] unknown field 'nosuchfield'");
-    let number =
-        "ERROR: [doc=number] Error adding field 'price_i'='abc' msg=For input string: \"abc\"";
-    assert_eq!(reasons[2], number);
+    assert_eq!(reasons[1], "unknown field nosuchfield: the schema has none of that name");
+    let date = "ERROR: [doc=date] Error adding field 'x_dt'='2024-02-30T00:00:00Z' msg=Invalid Date in Date \
+                Math String:'2024-02-30T00:00:00Z'";
+    assert_eq!(reasons[2], date);
     let check = site.check_updater(&[]).code(1);
     assert!(check.stdout.starts_with("UPDATER WARNING - 5 lines rejected"), "{check:?}");
     daemon.stop();
@@ -135,10 +135,13 @@ fn feed_delivers() {
         .code(0)
         .says("10000 lines, 10000 documents, 0 deletes, 0 rejected");
     assert_same(&collection.docs(), &delta.docs);
-    let bad = b"{\"id\":\"a\",\"nosuchfield\":1}\n{\"id\":\"b\"}\n";
+    let bad = b"{\"id\":\"a\",\"price_i\":{\"nosuch\":1}}\n{\"id\":\"b\"}\n";
     site.run_with_input(&["feed", "-"], bad).code(1).says("1 rejected");
     let told = rejects(&site.path("stdin.rejected.jsonl"));
-    assert_eq!(told[0]["reason"], "ERROR: [doc=a] unknown field 'nosuchfield'");
+    assert_eq!(
+        told[0]["reason"],
+        "Error:[doc=a] Unknown operation for the an atomic update: nosuch"
+    );
 }
 
 #[test]

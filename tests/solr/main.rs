@@ -17,5 +17,6 @@ mod outage;
 mod retry;
 mod routing;
 mod says;
+mod schema;
 mod security;
 mod spool;

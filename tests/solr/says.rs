@@ -10,6 +10,7 @@
 mod dropped;
 mod forwarded;
 mod listed;
+mod mangled;
 mod refused;
 mod versions;
 
