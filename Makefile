@@ -16,7 +16,7 @@ TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 
 # recipes of one folder and one cargo lock: side by side they would only wait for each other
 .NOTPARALLEL:
-.PHONY: all demo demo-deadlock test check bench bench-null lint guards solr-tests failover \
+.PHONY: all demo demo-deadlock test check bench bench-null bench-pipeline lint guards solr-tests failover \
   faults faults-short faults-parent faults-forks fuzz fuzz-short coverage install clean help
 
 all: ## build both programs: target/release/solr-updater and check_updater (the default)
@@ -86,6 +86,10 @@ faults-parent: ## the parent killed 200 times in the middle of one delta (ten mi
 	PATH="$$(tests/setup path)" KILLS="$(KILLS)" LINES="$(LINES)" SEED="$(SEED)" \
 	  tests/with-solrcloud target/faults-solrcloud \
 	  cargo test --workspace --locked --test faults a_delta_arrives -- --ignored --nocapture
+
+bench-pipeline: ## from a delta's bytes to batches, without Solr: two workers, a minute
+	@tests/setup build
+	$(CARGO) test --release --locked -p worker lines_become_batches -- --ignored --nocapture
 
 # Each target by itself: TARGET=line SECONDS=600. Without TARGET: all, a minute each. What goes wrong is
 # kept in target/fuzz/found; tests/fuzz/corpus is for what should be tried for ever.

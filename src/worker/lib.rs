@@ -64,6 +64,8 @@ mod wire;
 #[doc(hidden)]
 pub mod fuzz;
 #[cfg(test)]
+mod pipeline_bench;
+#[cfg(test)]
 mod testing;
 
 use std::os::fd::{AsFd, OwnedFd};
