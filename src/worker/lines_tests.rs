@@ -355,6 +355,24 @@ fn a_compressed_delta_has_the_lines_and_the_places_of_its_text_from_any_mark() {
 }
 
 #[test]
+fn the_way_to_a_mark_in_a_compressed_delta_is_gone_in_pieces() {
+    let text = mixed();
+    let (index, offset) =
+        (2_900, text.split_inclusive(|b| *b == b'\n').take(2_900).flatten().count());
+    for packing in PACKINGS {
+        let file = packed(packing, &text);
+        let mut lines = Lines::new(file, packing, (0, 1), 1 << 24, (index, offset as u64)).unwrap();
+        let mut pieces = 0;
+        while lines.next().unwrap() == Found::More {
+            pieces += 1;
+            assert_eq!(lines.buffer.len(), CHUNK);
+        }
+        assert!(pieces > offset / CHUNK, "a worker's loop turns meanwhile: {pieces}");
+        assert_eq!(lines.here().index, index + 1);
+    }
+}
+
+#[test]
 fn a_line_of_a_compressed_delta_is_read_again_by_its_place() {
     let text = mixed();
     for packing in PACKINGS {
