@@ -727,29 +727,61 @@ fn an_idle_worker_does_not_wake() {
     assert_eq!(worker.dismiss(), 0);
 }
 
-#[test]
-fn what_was_given_up_and_comes_late_does_not_stay() {
+/// A delta of which a line is given up, and carried out when a later one of its document is done: what is
+/// made of it when it is looked at. `meanwhile` something happens to the file.
+fn given_up(name: &str, meanwhile: impl FnOnce(&std::fs::File)) -> (FakeSolr, Office, Worker) {
     let solr = FakeSolr::start();
     let mut config = config(&[&solr.url]);
     (config.batch.docs, config.batch.in_flight) = (1, 1);
     config.solr.timeout = Duration::from_millis(300);
     let office = Office::new(config);
     let lines = [r#"{"id":"x","v":1}"#, r#"{"id":"x","v":2}"#, r#"{"id":"y","v":1}"#];
-    office.delta("x.jsonl", lines.join("\n"));
+    let text = lines.join("\n").into_bytes();
+    office.delta(
+        name,
+        match spool::Packing::of(name.as_ref()) {
+            spool::Packing::None => text,
+            spool::Packing::Gzip => crate::unpack::testing::gzip(&text),
+            spool::Packing::Zstd => crate::unpack::testing::zstd(&text),
+        },
+    );
     // x is given up and sent again, then its second line; meanwhile y takes its time.
     let silence = Play::Silence(Duration::from_secs(1));
     let plays = [Play::Hold, Play::Well, Play::Well];
     solr.play(plays.into_iter().chain(std::iter::repeat_n(silence, 8)));
     let worker = office.hire(0);
-    worker.deal(0, 1, "x.jsonl");
+    worker.deal(0, 1, name);
     let x = |seen: &fake_solr::Seen<'_>| seen.docs.get("x").map(|doc| doc["v"].clone());
     solr.wait(|seen| x(seen) == Some(2.into()));
+    meanwhile(
+        &std::fs::File::options().write(true).open(office.spool.active().join(name)).unwrap(),
+    );
     solr.release();
     solr.wait(|seen| x(seen) == Some(1.into()));
-    worker.done(0);
-    assert_eq!(solr.docs()["x"]["v"], 2, "what came late is overwritten");
-    let sums = worker.finish(1, "x.jsonl", false);
-    assert_eq!((sums.lines, sums.docs, sums.rejected), (3, 3, 0), "each line counts once");
+    (solr, office, worker)
+}
+
+#[test]
+fn what_was_given_up_and_comes_late_does_not_stay() {
+    for name in ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst"] {
+        let (solr, _office, worker) = given_up(name, |_| {});
+        worker.done(0);
+        assert_eq!(solr.docs()["x"]["v"], 2, "what came late is overwritten");
+        let sums = worker.finish(1, name, false);
+        assert_eq!((sums.lines, sums.docs, sums.rejected), (3, 3, 0), "each line counts once");
+        assert_eq!(worker.dismiss(), 0);
+    }
+}
+
+#[test]
+fn a_compressed_delta_that_is_cut_before_it_is_looked_at_again_fails_and_is_not_waited_for() {
+    let (_solr, _office, worker) = given_up("x.jsonl.gz", |file| file.set_len(12).unwrap());
+    match worker.report() {
+        Report::ShareFailed { reason, .. } => {
+            assert!(reason.contains("x.jsonl.gz cannot be read once more: it ends in"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
     assert_eq!(worker.dismiss(), 0);
 }
 
