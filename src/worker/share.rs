@@ -399,23 +399,23 @@ impl Share {
                             shop.cell.set_hand(place.index + 1);
                             let field = self.sorter.router_field();
                             let mut converted = shop.converter.convert(&line, &mut scratch, field);
-                            if is_by_schema(&converted) && self.may_be_sent(place) {
-                                converted = shop.converter.convert(&line, &mut unchecked, field);
+                            if is_by_schema(&converted) {
+                                let without = shop.converter.convert(&line, &mut unchecked, field);
+                                if self.may_be_sent(place, &without) {
+                                    converted = without;
+                                }
                             }
                             shop.cell.set_hand(0);
                             converted
                         }
                     };
-                    if waits_for_schema(&converted, posts, now) {
-                        self.window.push(place, None);
-                        self.held.push_back((place, line.to_vec()));
-                        continue;
-                    }
                     if let Some(done) = self.done_before(place, &converted) {
                         self.window.push(place, Some(done));
                         continue;
                     }
-                    if is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts) {
+                    if waits_for_schema(&converted, posts, now)
+                        || is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts)
+                    {
                         self.window.push(place, None);
                         self.held.push_back((place, line.to_vec()));
                         continue;
@@ -557,8 +557,10 @@ impl Share {
 
     /// Whether Solr may have had this line already: no schema refuses it any more. (What is sorted again
     /// has no end.)
-    fn may_be_sent(&self, place: Place) -> bool {
-        place.end == 0 || self.intents.version(place.index).is_some()
+    fn may_be_sent(&self, place: Place, converted: &Converted<'_>) -> bool {
+        place.end == 0
+            || self.intents.version(place.index).is_some()
+            || self.done_before(place, converted).is_some()
     }
 
     fn can_read(&self, posts: &Posts, now: u64) -> bool {
@@ -597,18 +599,24 @@ impl Share {
             let converted = match self.order.poison.contains(&place.index) {
                 true => poisoned(),
                 false => {
-                    let scratch = match self.may_be_sent(place) {
-                        true => &mut unchecked,
-                        false => &mut scratch,
-                    };
-                    shop.converter.convert(&line, scratch, self.sorter.router_field())
+                    let field = self.sorter.router_field();
+                    let mut converted = shop.converter.convert(&line, &mut scratch, field);
+                    if is_by_schema(&converted) {
+                        let without = shop.converter.convert(&line, &mut unchecked, field);
+                        if self.may_be_sent(place, &without) {
+                            converted = without;
+                        }
+                    }
+                    converted
                 }
             };
-            if waits_for_schema(&converted, posts, now) {
-                self.held.push_front((place, line));
-                return;
+            if let Some(done) = self.done_before(place, &converted) {
+                self.window.settle(place.index, done);
+                continue;
             }
-            if is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts) {
+            if waits_for_schema(&converted, posts, now)
+                || is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts)
+            {
                 self.held.push_front((place, line));
                 return;
             }

@@ -90,7 +90,10 @@ fn a_retry_of_what_the_schema_refused_delivers_it_when_that_is_mended() {
     assert_eq!(solr.ids(), ["b"]);
     solr.set_schema(Some(schema(&[("color", "string")])));
     site.run(&["retry", "a.jsonl"]).code(0);
-    daemon.wait("it is retried", |status| status["spool"]["rejected"]["lines"] == 0);
+    solr.wait(|seen| seen.docs.len() == 2);
+    daemon.wait("it is retried", |status| {
+        status["spool"]["rejected"]["lines"] == 0 && status["spool"]["active_files"] == 0
+    });
     assert_eq!(solr.ids(), ["a", "b"]);
     daemon.stop();
 }
