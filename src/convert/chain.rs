@@ -112,7 +112,7 @@ impl Certain {
         }
         let chains = list(&config["updateRequestProcessorChain"]);
         let mut certain =
-            match chains.iter().filter(|chain| is_default(chain)).collect::<Vec<_>>()[..] {
+            match chains.iter().filter(is_default).collect::<Vec<_>>()[..] {
                 [] => Certain::all(), // Solr's own: log, distribute, run
                 [chain] => Certain::of(chain, config),
                 _ => return Certain::unknown("it has several default update chains"),
