@@ -111,12 +111,11 @@ impl Certain {
             return Certain::unknown("its /update has processors of its own");
         }
         let chains = list(&config["updateRequestProcessorChain"]);
-        let mut certain =
-            match chains.iter().filter(is_default).collect::<Vec<_>>()[..] {
-                [] => Certain::all(), // Solr's own: log, distribute, run
-                [chain] => Certain::of(chain, config),
-                _ => return Certain::unknown("it has several default update chains"),
-            };
+        let mut certain = match chains.iter().filter(is_default).collect::<Vec<_>>()[..] {
+            [] => Certain::all(), // Solr's own: log, distribute, run
+            [chain] => Certain::of(chain, config),
+            _ => return Certain::unknown("it has several default update chains"),
+        };
         // (Which of several it is depends on paths; what all of them leave alone is certain.)
         for name in names {
             match chains.iter().find(|chain| chain["name"] == name) {
