@@ -173,7 +173,7 @@ pub fn fork() -> Result<Fork, ForkError> {
     }
 }
 
-fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+pub(crate) fn pidfd(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: plain numbers in, a new descriptor or an error out.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: the kernel has just made this descriptor for us, close-on-exec.

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod memory;
 pub mod notify;
 mod poll;
+pub mod program;
 mod shared;
 mod signals;
 pub mod sink;
