@@ -19,7 +19,7 @@ use sys::clock::{now_ms, wall_ms};
 
 use crate::folders::{Folders, Found};
 use crate::rates::Rates;
-use crate::trouble::{Losses, spool_trouble};
+use crate::trouble::{Losses, converter_trouble, spool_trouble};
 
 const PROGRAM: &str = concat!("solr-updater ", env!("CARGO_PKG_VERSION"));
 
@@ -345,6 +345,9 @@ impl Sight {
                 reasons.retain(|r| r.code != code::SOLR);
             }
             reasons.push(Reason::new(code::SPOOL, Severity::Critical, words));
+        }
+        if let Some(words) = converter_trouble(&self.cells()) {
+            reasons.push(Reason::new(code::CONVERT, Severity::Critical, words));
         }
         if let Some(lost) = self.losses.look(self.log_dropped(), now_ms()) {
             let words = format!("{lost} log lines lost: standard error or log.file takes no more");

@@ -31,8 +31,10 @@ pub(crate) fn spool_trouble(
         return Some(format!("{what}: {}", remedy(errno)));
     }
     let held = |(slot, cell): (usize, &WorkerCell)| Some((slot, cell.held()?));
-    let (slot, (held, errno)) = workers.iter().enumerate().find_map(held)?;
+    let is_the_spools = |(_, (held, _)): &(usize, (Held, i32))| *held != Held::Convert;
+    let (slot, (held, errno)) = workers.iter().enumerate().filter_map(held).find(is_the_spools)?;
     let (what, folder) = match held {
+        Held::Convert => return None,
         Held::Open => ("open its delta", spool.active()),
         Held::Read => ("read its delta", spool.active()),
         Held::Write => ("write checkpoint or rejects", spool.active()),
@@ -41,6 +43,14 @@ pub(crate) fn spool_trouble(
         Held::Finish => ("finish a delta", spool.active()),
     };
     Some(format!("worker {slot} cannot {what}: in {}: {}", folder.display(), remedy(errno)))
+}
+
+/// Why the operator's own converter does not work, where that holds a delta up.
+pub(crate) fn converter_trouble(workers: &[WorkerCell]) -> Option<String> {
+    let is_held = |cell: &WorkerCell| matches!(cell.held(), Some((Held::Convert, _)));
+    let (slot, cell) = workers.iter().enumerate().find(|(_, cell)| is_held(cell))?;
+    let why = cell.converter_error().read();
+    Some(format!("the converter does not work, and its delta waits: worker {slot}: {why}"))
 }
 
 /// Lost log lines: told for a while, or one bad night would stay in the health for ever.
@@ -77,6 +87,22 @@ mod tests {
         assert_eq!(losses.look(3, 2_000 + TOLD - 1), Some(3));
         assert_eq!(losses.look(3, 2_000 + TOLD), None);
         assert_eq!(losses.look(4, 2_001 + TOLD), Some(4));
+    }
+
+    #[test]
+    fn a_converter_that_does_not_work_is_told_and_is_no_trouble_with_the_spool() {
+        let board = Board::new().unwrap();
+        let cells = [board.worker(1, 0), board.worker(1, 1)];
+        assert_eq!(converter_trouble(&cells), None);
+        cells[1].converter_error().write("/bin/conv answers nothing: it hung for 30s");
+        cells[1].set_held(Some((Held::Convert, -1)));
+        let words = "the converter does not work, and its delta waits: worker 1: /bin/conv answers \
+                     nothing: it hung for 30s";
+        assert_eq!(converter_trouble(&cells), Some(words.to_owned()));
+        let spool = Spool::at("/spool".as_ref());
+        assert_eq!(spool_trouble(&Found::default(), &spool, None, &cells), None);
+        cells[0].set_held(Some((Held::Write, 28)));
+        assert!(spool_trouble(&Found::default(), &spool, None, &cells).is_some());
     }
 
     #[test]

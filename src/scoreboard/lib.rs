@@ -171,6 +171,8 @@ pub enum Held {
     Merge,
     /// Finish a delta, in any other way.
     Finish,
+    /// Convert: the operator's own converter does not work. [`WorkerCell::converter_error`] says why.
+    Convert,
 }
 
 impl Held {
@@ -181,7 +183,8 @@ impl Held {
             2 => Held::Write,
             3 => Held::Intend,
             4 => Held::Merge,
-            _ => Held::Finish,
+            5 => Held::Finish,
+            _ => Held::Convert,
         }
     }
 }
@@ -207,7 +210,8 @@ const WORKER_HELD: usize = 8;
 const WORKER_RAISED: usize = 9;
 const WORKER_TALLY: usize = 10;
 const WORKER_ERROR: usize = WORKER_TALLY + Latch::<TALLY>::WORDS;
-const WORKER_POSTERS: usize = WORKER_ERROR + Text::WORDS;
+const WORKER_CONVERTER: usize = WORKER_ERROR + Text::WORDS;
+const WORKER_POSTERS: usize = WORKER_CONVERTER + Text::WORDS;
 const WORKER_TURNS: usize = WORKER_POSTERS + POSTERS * POSTER;
 const WORKER: usize = WORKER_TURNS + turns::WORDS;
 const LEADERS_AT: usize = WORKERS_AT + 2 * SLOTS * WORKER;
@@ -567,7 +571,12 @@ impl WorkerCell {
 
     /// What last went wrong with Solr, in words.
     pub fn last_error(&self) -> Text {
-        Text::over(&self.words[WORKER_ERROR..WORKER_POSTERS])
+        Text::over(&self.words[WORKER_ERROR..WORKER_CONVERTER])
+    }
+
+    /// Why the operator's own converter does not work, in words.
+    pub fn converter_error(&self) -> Text {
+        Text::over(&self.words[WORKER_CONVERTER..WORKER_POSTERS])
     }
 
     /// What it is doing.
@@ -654,6 +663,7 @@ impl WorkerCell {
         self.set_trouble(Trouble::None);
         self.set_held(None);
         self.last_error().repair();
+        self.converter_error().repair();
         self.posters().for_each(|poster| poster.set_request_since(0));
         Turns::take_over(self);
     }
@@ -818,9 +828,15 @@ mod tests {
                 parent.set_spool_trouble(Some((step, errno)));
                 assert_eq!(parent.spool_trouble(), Some((step, errno)));
             }
-            for held in
-                [Held::Open, Held::Read, Held::Write, Held::Intend, Held::Merge, Held::Finish]
-            {
+            for held in [
+                Held::Open,
+                Held::Read,
+                Held::Write,
+                Held::Intend,
+                Held::Merge,
+                Held::Finish,
+                Held::Convert,
+            ] {
                 worker.set_held(Some((held, errno)));
                 assert_eq!(worker.held(), Some((held, errno)));
             }
@@ -841,6 +857,7 @@ mod tests {
                 cell.publish(&Tally { claim: mark, ..Tally::default() });
                 cell.poster(POSTERS - 1).set_posts(mark);
                 cell.last_error().write(&"x".repeat(300));
+                cell.converter_error().write(&"y".repeat(300));
             }
         }
         board.parent().set_pid(7);

@@ -38,6 +38,8 @@ pub mod code {
     pub const LOG: &str = "log";
     /// The spool cannot be read or written. Found by the monitor, not here.
     pub const SPOOL: &str = "spool";
+    /// The operator's own converter does not work. Found by the monitor, not here.
+    pub const CONVERT: &str = "convert";
 }
 
 use Severity::{Critical, Warning};
