@@ -1,18 +1,24 @@
 //! `convert`: what would become of a delta's lines, and nothing is sent. It reaches no network, no
 //! spool and no daemon, and holds one line at a time.
 
+mod by_exec;
+
+use config::conversion::Convert;
 use convert::{Body, Converted, Converter, Scratch};
+use exec::Exec;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use spool::Packing;
 use worker::Unpacker;
 
 use crate::cli::Cli;
-use crate::{CONFIG, Trouble, load};
+use crate::{CONFIG, Trouble, conversion, load};
 
 /// A file may begin so, and no line does (as a worker has it).
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -28,7 +34,7 @@ enum End {
 
 pub(crate) fn convert(cli: &Cli, file: &Path) -> Result<ExitCode, Trouble> {
     let config = load(cli)?;
-    let converter = Converter::new(&config)
+    let converter = conversion(&config)
         .map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.to_string() })?;
     let is_stdin = file == Path::new("-");
     let name = if is_stdin { "stdin".to_owned() } else { file.display().to_string() };
@@ -38,8 +44,17 @@ pub(crate) fn convert(cli: &Cli, file: &Path) -> Result<ExitCode, Trouble> {
         false => unpacked(file).map_err(trouble)?,
     };
     let lines = Lines::new(input, config.spool.max_line);
-    let (out, told) = (io::stdout().lock(), io::stderr().lock());
-    match all(&converter, lines, &name, out, told).map_err(trouble)? {
+    // (Our standard error is the converter's, too: nobody holds it.)
+    let show = Show { name: &name, out: io::stdout().lock(), told: io::stderr() };
+    let end = match &config.convert {
+        Some(Convert::Exec(command)) => {
+            let mut exec = Exec::new(command, config.spool.max_line, None);
+            let would_wait = || is_stdin && would_wait();
+            by_exec::all(&converter, &mut exec, lines, would_wait, show)
+        }
+        _ => all(&converter, lines, show),
+    };
+    match end.map_err(trouble)? {
         End::Read { rejected: true } => Ok(ExitCode::FAILURE),
         End::Read { rejected: false } | End::Unread => Ok(ExitCode::SUCCESS),
     }
@@ -54,14 +69,34 @@ fn unpacked(file: &Path) -> io::Result<Box<dyn Read>> {
     })
 }
 
+/// Whether standard input has nothing at the moment.
+fn would_wait() -> bool {
+    let polled = sys::poll(&[(io::stdin().as_fd(), sys::Interest::Read)], Some(Duration::ZERO));
+    polled.is_ok_and(|polled| !polled[0].readable)
+}
+
+/// Where the documents go, and what is said of lines that become none.
+struct Show<'n, O, T> {
+    name: &'n str,
+    out: O,
+    told: T,
+}
+
+impl<O, T: Write> Show<'_, O, T> {
+    fn tell(&mut self, number: u64, reason: &str) {
+        // Whoever does not want to hear it may close it.
+        let _ = writeln!(self.told, "{}:{number}: {reason}", self.name);
+    }
+}
+
 /// Converts line after line.
 fn all(
     converter: &Converter,
     mut lines: Lines<impl Read>,
-    name: &str,
-    out: impl Write,
-    mut told: impl Write,
+    show: Show<'_, impl Write, impl Write>,
 ) -> io::Result<End> {
+    let Show { name, out, told } = show;
+    let mut show = Show { name, out: (), told };
     let mut out = BufWriter::with_capacity(64 << 10, out);
     let mut scratch = Scratch::default();
     let mut rejected = false;
@@ -83,8 +118,7 @@ fn all(
             Ok(None) => {}
             Ok(Some(reason)) => {
                 rejected = true;
-                // Whoever does not want to hear it may close it.
-                let _ = writeln!(told, "{name}:{number}: {reason}");
+                show.tell(number, &reason);
             }
             Err(e) => {
                 // Where it is an error, this ends it.
@@ -213,7 +247,8 @@ mod tests {
 
     fn run(input: impl Read, most: u64) -> (End, String, String) {
         let (mut out, mut told) = (Vec::new(), Vec::new());
-        let end = all(&converter(), Lines::new(input, most), "f", &mut out, &mut told).unwrap();
+        let show = Show { name: "f", out: &mut out, told: &mut told };
+        let end = all(&converter(), Lines::new(input, most), show).unwrap();
         (end, String::from_utf8(out).unwrap(), String::from_utf8(told).unwrap())
     }
 
@@ -252,7 +287,8 @@ mod tests {
         }
         let endless = io::repeat(b'\n').take(1 << 40);
         let input = b"{\"id\":\"a\"}\n".chain(endless);
-        let end = all(&converter(), Lines::new(input, 100), "f", Closed, io::sink()).unwrap();
+        let show = Show { name: "f", out: Closed, told: io::sink() };
+        let end = all(&converter(), Lines::new(input, 100), show).unwrap();
         assert_eq!(end, End::Unread);
     }
 }

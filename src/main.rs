@@ -66,8 +66,16 @@ fn load(cli: &Cli) -> Result<Config, Trouble> {
 
 /// Makes the conversion once, for its mistakes: a program's only show then.
 fn judge_conversion(config: &Config) -> Result<(), Trouble> {
-    let made = convert::Converter::new(config);
+    let made = conversion(config);
     made.map(drop).map_err(|mistakes| Trouble { code: CONFIG, message: mistakes.to_string() })
+}
+
+/// What makes documents, if all that it needs is there.
+fn conversion(config: &Config) -> Result<convert::Converter, config::Mistakes> {
+    if let Some(config::conversion::Convert::Exec(command)) = &config.convert {
+        exec::Exec::judge(command)?;
+    }
+    convert::Converter::new(config)
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Trouble> {

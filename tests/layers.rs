@@ -24,8 +24,9 @@ const GROUND: &[&str] = &["config", "logs", "orders", "scoreboard", "spool", "st
 /// What a worker alone stands on: it looks into the SolrCloud, which nobody else does.
 const WORKERS_OWN: &[&str] = &["cluster"];
 
-/// What makes documents of lines, which the parent and the monitor never look into.
-const CONVERSION: &str = "convert";
+/// What makes documents of lines, which the parent and the monitor never look into; and the process that
+/// does so in the operator's own way.
+const CONVERSION: &[&str] = &["convert", "exec"];
 
 /// What stands on it, in processes of its own.
 const ROLES: &[&str] = &["parent", "worker", "monitor"];
@@ -152,11 +153,14 @@ fn the_worker_alone_knows_the_cluster() {
 fn lines_are_read_by_workers_and_at_the_command_line_alone() {
     let graph = &*GRAPH;
     for other in GROUND.iter().chain(&["parent", "monitor", "cluster", "check_updater"]) {
-        graph.must_not_stand_on(other, &[CONVERSION]);
+        graph.must_not_stand_on(other, CONVERSION);
     }
-    let ours = graph.ours.keys().map(String::as_str);
-    let others: Vec<&str> = ours.filter(|name| *name != "config").collect();
-    graph.must_not_stand_on(CONVERSION, &others);
+    let ours: Vec<&str> = graph.ours.keys().map(String::as_str).collect();
+    for (crate_, ground) in [("convert", &["config"][..]), ("exec", &["config", "sys"])] {
+        let others: Vec<&str> =
+            ours.iter().copied().filter(|name| !ground.contains(name)).collect();
+        graph.must_not_stand_on(crate_, &others);
+    }
 }
 
 #[test]

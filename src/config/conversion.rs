@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::path::Path as FilePath;
+use std::time::Duration;
 
 use crate::mistakes::{Mistakes, Page};
 
@@ -15,6 +16,19 @@ pub enum Convert {
     Fields(Fields),
     /// By a program in jq.
     Jq(Program),
+    /// By a program of the operator's own, a process beside each worker.
+    Exec(Exec),
+}
+
+/// The operator's own converter: lines go in, and lines come out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exec {
+    /// Its file, by an absolute path, and its arguments.
+    pub words: Vec<String>,
+    /// The path, and where it stands.
+    pub program: Program,
+    /// As long as it may owe an answer, and do nothing.
+    pub timeout: Duration,
 }
 
 /// A document field by field.
@@ -192,11 +206,13 @@ impl Update {
     }
 }
 
-/// A program in another language, and where it stands in the file.
+/// A program in another language, or the path of one, and where it stands in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     /// Its text.
     pub text: String,
+    /// The key behind which it stands.
+    key: &'static str,
     file: std::path::PathBuf,
     /// The whole file: a mistake is shown in it.
     source: String,
@@ -205,8 +221,13 @@ pub struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(text: String, page: &Page<'_>, span: Range<usize>) -> Program {
-        Program { text, file: page.path().to_owned(), source: page.text().to_owned(), span }
+    pub(crate) fn new(
+        key: &'static str,
+        text: String,
+        page: &Page<'_>,
+        span: Range<usize>,
+    ) -> Program {
+        Program { text, key, file: page.path().to_owned(), source: page.text().to_owned(), span }
     }
 
     /// A mistake in these bytes of the program's text, told at its place in the file. (In a string with
@@ -225,7 +246,7 @@ impl Program {
             }
             _ => self.span.clone(),
         };
-        page.mistake(at, format!("convert.jq: {what}"));
+        page.mistake(at, format!("{}: {what}", self.key));
         page.finish().expect_err("a mistake has just been noted")
     }
 

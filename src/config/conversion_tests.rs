@@ -1,5 +1,7 @@
 //! What `[convert]` promises: what is read of it, and that each mistake is told at its place.
 
+use std::time::Duration;
+
 use crate::conversion::*;
 use crate::{Config, Mistakes, parse};
 
@@ -151,7 +153,7 @@ fn one_way_of_converting_is_enough() {
     let told = said("[convert]\nkepe = \"all\"\nfields.id = \"a\"");
     assert_eq!(
         told,
-        "2:1: unknown key convert.kepe; did you mean keep? (known: fields, jq, exec, keep, skip, delete)"
+        "2:1: unknown key convert.kepe; did you mean keep? (known: fields, jq, exec, exec_timeout, keep, skip, delete)"
     );
     assert!(
         said("[convert]\nkeep = \"every\"\nfields.id = \"a\"")
@@ -412,4 +414,55 @@ fn a_mistake_in_a_program_has_its_place_in_the_file() {
     assert!(said("[convert]\njq = 1").starts_with("2:6: convert.jq = 1: need a program in jq"));
     let by_id = format!("workers.partition = \"id\"\n{MINIMAL}[convert]\njq = '.'");
     assert!(read(&by_id).unwrap_err().to_string().contains("needs partition_key beside it"));
+}
+
+#[test]
+fn a_converter_of_ones_own_is_an_absolute_path_and_its_arguments() {
+    let exec = |lines: &str| match read(&format!("{MINIMAL}[convert]\n{lines}")).unwrap().convert {
+        Some(Convert::Exec(exec)) => (exec.words, exec.program.text, exec.timeout),
+        other => panic!("{other:?}"),
+    };
+    let (words, path, timeout) = exec("exec = [\"/bin/conv\", \"-v\", \"\"]");
+    assert_eq!(
+        (&words[..], path.as_str()),
+        (&["/bin/conv".into(), "-v".into(), String::new()][..], "/bin/conv")
+    );
+    assert_eq!(timeout, Duration::from_secs(30));
+    let (.., timeout) = exec("exec = [\"/a\"]\nexec_timeout = \"1500ms\"");
+    assert_eq!(timeout, Duration::from_millis(1500));
+    let need = "[\"/usr/local/bin/convert\"]";
+    for (lines, told) in [
+        ("exec = []", format!("2:8: convert.exec = []: need at least one, such as {need}")),
+        ("exec = \"/a\"", "2:8: convert.exec = \"/a\": need a list, such as [\"/a\"]".into()),
+        ("exec = [1]", format!("2:9: convert.exec = 1: need strings, such as {need}")),
+        ("exec = [\"/a\", true]", format!("2:15: convert.exec = true: need strings, such as {need}")),
+        (
+            "exec = [\"conv.py\"]",
+            format!("2:9: convert.exec = \"conv.py\": need an absolute path, such as {need}: nothing is looked for in PATH"),
+        ),
+        ("exec = [\"\"]", format!("2:9: convert.exec = \"\": need the program's path, such as {need}")),
+        (
+            "exec = [\"/a\", \"b\\u0000\"]",
+            "2:15: convert.exec = \"b\\u0000\": no NUL can stand in a program's arguments".into(),
+        ),
+        (
+            "exec = [\"/a\"]\nexec_timeout = \"1ms\"",
+            "3:16: convert.exec_timeout = \"1ms\": need at least 100ms".into(),
+        ),
+        (
+            "jq = '.'\nexec = [\"/a\"]",
+            "3:8: convert.exec = [\"/a\"]: fields, jq or exec, one of them: take jq away, or this".into(),
+        ),
+        (
+            "jq = '.'\nexec_timeout = \"9s\"",
+            "3:16: convert.exec_timeout = \"9s\": belongs to exec: take it away".into(),
+        ),
+        (
+            "exec = [\"/a\"]\nkeep = \"all\"\ndelete = [{ field = \"a\", is = 1 }]",
+            "3:8: convert.keep = \"all\": belongs to fields, exec says it itself: take it away\n\
+             4:10: convert.delete = [{ field = \"a\", is = 1 }]: belongs to fields, exec says it itself: take it away".into(),
+        ),
+    ] {
+        assert_eq!(said(&format!("[convert]\n{lines}")), told);
+    }
 }

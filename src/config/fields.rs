@@ -1,7 +1,8 @@
 //! The walk through `[convert]`. A conversion that would reject every line, or never do what it says,
 //! is a mistake here: nobody should learn that from a delta.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -13,6 +14,10 @@ use crate::read::{Read, Section};
 const FIELDS: &str = "[convert.fields] with id = \"sku\"";
 const FIELD: &str =
     "a path such as \"title\", or a table such as { from = \"price\", type = \"float\" }";
+const EXEC: &str = "[\"/usr/local/bin/convert\"]";
+const EXEC_TIMEOUT: Duration = Duration::from_secs(30);
+const EXEC_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
 const CONDITION: &str = "[{ field = \"deleted\", is = true }]";
 
 /// Reads the section; `None` where there is none, or it is wrong.
@@ -20,7 +25,8 @@ pub(crate) fn convert(mut section: Section<'_>, unique_key: &str) -> Option<Conv
     let at = section.place();
     let fields = section.value("fields");
     let jq = section.value("jq");
-    let exec = section.value("exec"); // not_yet refuses it
+    let exec = section.value("exec");
+    let timeout = section.duration("exec_timeout", EXEC_TIMEOUT, EXEC_TIMEOUTS);
     let keep = section.word("keep", &[("listed", false), ("all", true)]);
     let skip = section.value("skip");
     let delete = section.value("delete");
@@ -39,6 +45,9 @@ pub(crate) fn convert(mut section: Section<'_>, unique_key: &str) -> Option<Conv
             );
         }
     }
+    if let (None, Some(at)) = (exec, timeout.place()) {
+        section.wrong("exec_timeout", at, "belongs to exec: take it away");
+    }
     let convert = match (fields, jq) {
         (Some(table), _) => {
             let keep_all = keep.or(false);
@@ -48,7 +57,12 @@ pub(crate) fn convert(mut section: Section<'_>, unique_key: &str) -> Option<Conv
                 .map(|fields| Convert::Fields(Fields { keep_all, skip, delete, fields }))
         }
         (None, Some(value)) => program(&section, value).map(Convert::Jq),
-        (None, None) => None,
+        (None, None) => {
+            let timeout = timeout.holds(EXEC_TIMEOUT);
+            command(&mut section)
+                .zip(timeout)
+                .map(|((words, program), timeout)| Convert::Exec(Exec { words, program, timeout }))
+        }
     };
     section.finish();
     convert
@@ -88,7 +102,25 @@ fn program(section: &Section<'_>, value: &Spanned<DeValue<'_>>) -> Option<Progra
         _ => Err("need a program in jq such as '{id: .sku}', in quotes".to_owned()),
     };
     let text = section.judged("jq", value.span(), read).ok()?;
-    Some(Program::new(text, section.page(), value.span()))
+    Some(Program::new("convert.jq", text, section.page(), value.span()))
+}
+
+/// The operator's own converter: its words, and the first of them with its place.
+fn command(section: &mut Section<'_>) -> Option<(Vec<String>, Program)> {
+    let words = section.list("exec", EXEC, |word| match word.contains('\0') {
+        true => Err("no NUL can stand in a program's arguments".to_owned()),
+        false => Ok(word.to_owned()),
+    });
+    let words = words.ok()?;
+    let (path, at) = words[0].clone();
+    let read = match path.as_str() {
+        "" => Err(format!("need the program's path, such as {EXEC}")),
+        absolute if absolute.starts_with('/') => Ok(path),
+        _ => Err(format!("need an absolute path, such as {EXEC}: nothing is looked for in PATH")),
+    };
+    let path = section.judged("exec", at.clone(), read).ok()?;
+    let program = Program::new("convert.exec", path, section.page(), at);
+    Some((words.into_iter().map(|(word, _)| word).collect(), program))
 }
 
 fn conditions(section: &Section<'_>, key: &str, list: &Spanned<DeValue<'_>>) -> Vec<Condition> {

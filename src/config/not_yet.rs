@@ -9,14 +9,11 @@ use crate::mistakes::Page;
 /// A key, the values that are refused, and what to do instead.
 type NotYet = (&'static str, fn(&DeValue<'_>) -> bool, &'static str);
 
-const NOT_YET: &[NotYet] = &[
-    ("convert.exec", any, "this version cannot run a converter yet: use fields or jq"),
-    (
-        "monitor.http",
-        any,
-        "this version has no http page yet: leave it out and ask the status socket",
-    ),
-];
+const NOT_YET: &[NotYet] = &[(
+    "monitor.http",
+    any,
+    "this version has no http page yet: leave it out and ask the status socket",
+)];
 
 fn any(_: &DeValue<'_>) -> bool {
     true

@@ -138,7 +138,9 @@ impl<'p> Section<'p> {
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'p Spanned<DeValue<'p>>> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         match self.table {
             Read::Good(table, _) => table.get(key),
             Read::Absent | Read::Wrong => None,

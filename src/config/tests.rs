@@ -678,11 +678,6 @@ fn certificates_go_with_https() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused_not_ignored() {
-    let no_exec = "this version cannot run a converter yet: use fields or jq";
-    assert_eq!(
-        more("[convert]\nexec = [\"/bin/cat\"]"),
-        format!("7:8: convert.exec = [\"/bin/cat\"]: {no_exec}")
-    );
     assert_eq!(
         more("[monitor]\nhttp = \"127.0.0.1:9984\""),
         "7:8: monitor.http = \"127.0.0.1:9984\": this version has no http page yet: leave it out and ask the status socket"

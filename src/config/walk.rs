@@ -300,7 +300,7 @@ fn told_apart(
 ) {
     let (Keys::NotSaid(at), Some(convert)) = (keys, convert) else { return };
     let source = match convert {
-        Convert::Jq(_) => None,
+        Convert::Jq(_) | Convert::Exec(_) => None,
         Convert::Fields(fields) => match fields.fields.iter().find(|f| f.name == unique_key) {
             None => Some(unique_key), // it passes through
             Some(field) if field.is_rename() => field.paths().next().map(|path| path.first()),

@@ -7,6 +7,7 @@
 //!
 //! - `fields` a document field by field; `cast` what is done to a value, `number` exactly
 //! - `jq` a document by a program in jq
+//! - by the operator's own converter: what it answers is judged here, its process is the crate `exec`'s
 //! - `json` what a text is as JSON
 //!
 //! Where the collection's schema is known, a document is held against it, too: `schema` and `chain` are what
@@ -148,6 +149,8 @@ enum Way {
     Fields(Fields),
     /// By a program.
     Jq(Box<Jq>),
+    /// By a process that somebody else has.
+    Exec,
 }
 
 /// The members by which every document is judged; behind them comes the one that routing looks at.
@@ -176,8 +179,63 @@ impl Converter {
                 Way::Fields(Fields::new(plan, &unique_key, &judged(&unique_key)))
             }
             Some(Convert::Jq(program)) => Way::Jq(Box::new(Jq::new(program)?)),
+            Some(Convert::Exec(_)) => Way::Exec,
         };
         Ok(Converter { unique_key, way })
+    }
+
+    /// What a line becomes that need not be shown to the operator's own converter; `None`: it decides.
+    pub fn before_asking(&self, line: &[u8]) -> Option<Converted<'static>> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Some(Converted::Nothing);
+        }
+        let judged = std::str::from_utf8(line)
+            .map_err(|e| parse(broken_utf8(line, &e)))
+            .and_then(|text| json::well_formed(text).map_err(parse).map(|()| text))
+            .and_then(|text| match no_object(text) {
+                None => Ok(()),
+                Some(kind) => Err(refuse(format!("{kind}, not a JSON object"))),
+            });
+        judged.err().map(|(stage, reason)| Converted::Reject { stage, reason })
+    }
+
+    /// What the operator's own converter has answered, judged as a line is: it could be anything.
+    pub fn answered<'a>(
+        &'a self,
+        answer: &'a [u8],
+        scratch: &Scratch,
+        router_field: Option<&str>,
+    ) -> Converted<'a> {
+        let answer = answer.trim_ascii();
+        if answer.is_empty() {
+            return Converted::Nothing;
+        }
+        let judged = std::str::from_utf8(answer)
+            .map_err(|e| refuse(broken_utf8(answer, &e)))
+            .and_then(|text| self.judge_answer(text, scratch, router_field));
+        judged.unwrap_or_else(|(stage, why)| match stage {
+            Stage::Schema => Converted::Reject { stage, reason: why },
+            Stage::Parse | Stage::Convert => {
+                Converted::Reject { stage: Stage::Convert, reason: format!("exec's answer: {why}") }
+            }
+        })
+    }
+
+    fn judge_answer<'a>(
+        &self,
+        answer: &'a str,
+        scratch: &Scratch,
+        router_field: Option<&str>,
+    ) -> Result<Converted<'a>, Refused> {
+        if let Some(kind) = no_object(answer) {
+            let why = match json::well_formed(answer) {
+                Err(why) => format!("{why} ({})", excerpt(answer)),
+                Ok(()) => format!("{kind}, not a JSON object"),
+            };
+            return Err(refuse(why));
+        }
+        let body = Body::Made(answer.as_bytes().into());
+        self.judge_text(answer, body, &scratch.checks, router_field)
     }
 
     /// The line stands without its newline. `scratch`: room to work, the same for line after line.
@@ -214,6 +272,11 @@ impl Converter {
                 self.judge_made(made, fields, text, scratch, router_field)
             }
             Way::Jq(jq) => self.run(jq, text, scratch, router_field),
+            // Whoever has the process asks it, and judges its answers.
+            Way::Exec => match json::well_formed(text) {
+                Ok(()) => Err(refuse("exec: the converter was not asked".into())),
+                Err(why) => Err(parse(why)),
+            },
         }
     }
 
@@ -472,6 +535,8 @@ fn delete_by_id(value: &str) -> Result<Converted<'_>, String> {
     })
 }
 
+#[cfg(test)]
+mod exec_tests;
 #[cfg(test)]
 mod fields_tests;
 #[cfg(test)]

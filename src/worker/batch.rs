@@ -76,6 +76,8 @@ pub(crate) struct Entry {
     listed: Span,
     command: Span,
     original: Source,
+    /// Aside, what the operator's own converter has answered, where that does not stand in the body.
+    answer: Option<Span>,
 }
 
 /// Where something stands in a batch's bytes, in half the room of a range: thousands of entries are
@@ -216,6 +218,7 @@ impl Batch {
             listed,
             command: Span::of(begin..self.body.len()),
             original,
+            answer: None,
         });
         true
     }
@@ -232,6 +235,29 @@ impl Batch {
         }
         if let Some(guard) = self.guards.last_mut() {
             guard.late = Some(Late { once, ..late });
+        }
+    }
+
+    /// The command that was added last, a delete, was made of this answer of the operator's own converter.
+    pub(crate) fn answered(&mut self, answer: &[u8]) {
+        let begin = self.aside.len();
+        self.aside.extend_from_slice(answer);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.answer = Some(Span::of(begin..self.aside.len()));
+        }
+    }
+
+    /// What the operator's own converter has answered, of which a command was made.
+    pub(crate) fn answer(&self, entry: usize) -> Vec<u8> {
+        let entry = &self.entries[entry];
+        match entry.answer {
+            Some(span) => self.aside[span.range()].to_vec(),
+            // A document stands in its command as it is.
+            None => {
+                let command = &self.body[entry.command.range()];
+                let command = command.strip_prefix(ADD).unwrap_or(command);
+                command.strip_suffix(b"}").unwrap_or(command).to_vec()
+            }
         }
     }
 

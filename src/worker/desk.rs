@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use exec::Exec;
 use orders::{Message, Order, Report};
 use scoreboard::{Held, WorkerState};
 use slog::{error, info, warn};
@@ -90,6 +91,7 @@ impl Desk {
             if let Err(why) = self.hear().and_then(|()| self.take_answers()) {
                 break why;
             }
+            self.look_after_converter();
             let next = self.turn();
             if let Err(why) = self.tell() {
                 break why;
@@ -162,6 +164,13 @@ impl Desk {
         Ok(())
     }
 
+    /// The operator's own converter has nothing to do without an open share, but may say something, or end.
+    fn look_after_converter(&mut self) {
+        if let (Some(exec), false) = (&mut self.shop.exec, matches!(self.work, Work::Share(_))) {
+            let _ = exec.pump(true, sys::clock::now_ms());
+        }
+    }
+
     /// One turn of the work in hand.
     fn turn(&mut self) -> Next {
         let now = sys::clock::now_ms();
@@ -174,7 +183,7 @@ impl Desk {
                     self.open(*share, now);
                 }
             },
-            Work::Share(share) => match share.turn(&self.shop, &mut self.posts, now) {
+            Work::Share(share) => match share.turn(&mut self.shop, &mut self.posts, now) {
                 Turn::Again => {}
                 Turn::Wait(time) => return Next::After(time),
                 Turn::Done => {
@@ -318,11 +327,12 @@ impl Desk {
             true => Interest::Read,
             false => Interest::ReadWrite,
         };
-        let watched = [
+        let mut watched = vec![
             (self.pipe.as_fd(), pipe),
             (self.signals.as_fd(), Interest::Read),
             (self.posts.as_fd(), Interest::Read),
         ];
+        watched.extend(self.shop.exec.iter().flat_map(Exec::watched));
         // An error here (ENOMEM) turns the loop once more, and that is what it would have done.
         let _ = poll(&watched, timeout);
     }

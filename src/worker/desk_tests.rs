@@ -45,6 +45,7 @@ impl Office {
         cell.take_over();
         let shop = Shop {
             converter: Converter::new(&self.config).unwrap(),
+            exec: None,
             config: self.config.clone(),
             spool: self.spool.clone(),
             board: self.board,

@@ -12,7 +12,15 @@ fn shop(dir: &std::path::Path, config: config::Config) -> Shop {
     spool.prepare().unwrap();
     let board = Board::new().unwrap();
     let (cell, log) = (board.worker(1, 0), no_log());
-    Shop { converter: Converter::new(&config).unwrap(), config, spool, board, cell, log }
+    Shop {
+        exec: None,
+        converter: Converter::new(&config).unwrap(),
+        config,
+        spool,
+        board,
+        cell,
+        log,
+    }
 }
 
 fn order(of: u32, failed: bool) -> orders::Finish {

@@ -81,6 +81,7 @@ fn words(what: Held) -> &'static str {
         Held::Intend => "cannot write down what is to be sent once only",
         Held::Merge => "cannot write the delta's rejects",
         Held::Finish => "cannot finish the delta",
+        Held::Convert => "the converter does not work",
     }
 }
 

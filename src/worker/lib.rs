@@ -6,8 +6,8 @@
 //! checkpoint, a reject file, and messages to the parent. In the order of the data:
 //!
 //! - `desk` the main thread's loop: orders in, reports out
-//! - `share` a share of a delta, open: `lines` (by `partition`; of a `text` that may have to be `unpack`ed, and
-//!   may be `torn`), `papers` (whose line it is), the crate
+//! - `share` a share of a delta, open (with `asking`, where the operator's own converter is asked): `lines` (by
+//!   `partition`; of a `text` that may have to be `unpack`ed, and may be `torn`), `papers` (whose line it is), the crate
 //!   `convert`, `sorter` (into `batch`es), `window`, `rejects`, `limit`
 //! - `posts`, `queue`, `lanes` what lies between main thread and post threads: a `lane` for each
 //!   shard's leader, with its `flow` and `backoff`; `climb` finds how many requests at once are worth it
@@ -79,7 +79,9 @@ use crate::desk::Desk;
 use crate::posts::Posts;
 use crate::secrets::Credentials;
 use crate::share::Shop;
+use config::conversion::Convert;
 use convert::Converter;
+use exec::Exec;
 
 pub use crate::probe::{Survey, survey};
 pub use crate::unpack::{Corrupt, Piece, Unpacker};
@@ -143,8 +145,16 @@ pub fn run(seat: Seat) -> i32 {
         Ok(converter) => converter,
         Err(mistakes) => return refuse(seat.pipe, mistakes.to_string(), &seat.log),
     };
+    let exec = match &seat.config.convert {
+        Some(Convert::Exec(command)) => match Exec::judge(command) {
+            Ok(()) => Some(Exec::new(command, seat.config.spool.max_line, Some(&seat.log))),
+            Err(mistakes) => return refuse(seat.pipe, mistakes.to_string(), &seat.log),
+        },
+        _ => None,
+    };
     let shop = Shop {
         converter,
+        exec,
         config: seat.config,
         spool: seat.spool,
         board: seat.board,

@@ -76,7 +76,18 @@ mod tests {
         let (config, board) = (config(&["http://localhost:8983/solr"]), Board::new().unwrap());
         board.parent().set_slots_most(2);
         let (cell, log) = (board.worker(1, 0), no_log());
-        (dir, Shop { converter: Converter::new(&config).unwrap(), config, spool, board, cell, log })
+        (
+            dir,
+            Shop {
+                exec: None,
+                converter: Converter::new(&config).unwrap(),
+                config,
+                spool,
+                board,
+                cell,
+                log,
+            },
+        )
     }
 
     #[test]

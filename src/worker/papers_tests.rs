@@ -17,8 +17,15 @@ fn desk() -> Desk {
     let board = Board::new().unwrap();
     board.parent().set_slots_most(1);
     let (cell, log) = (board.worker(1, 0), no_log());
-    let shop =
-        Shop { converter: Converter::new(&config).unwrap(), config, spool, board, cell, log };
+    let shop = Shop {
+        exec: None,
+        converter: Converter::new(&config).unwrap(),
+        config,
+        spool,
+        board,
+        cell,
+        log,
+    };
     Desk { _dir: dir, shop }
 }
 

@@ -32,6 +32,11 @@ use crate::unpack::Corrupt;
 use crate::versions;
 use crate::window::{self, Done, Window};
 use convert::{Converted, Converter, Scratch};
+use exec::Exec;
+
+use asking::{Asking, Kept};
+
+mod asking;
 
 /// Between two checkpoints, in milliseconds.
 const CHECKPOINT: u64 = 1000;
@@ -53,6 +58,8 @@ pub(crate) struct Shop {
     pub(crate) board: Board,
     pub(crate) cell: WorkerCell,
     pub(crate) converter: Converter,
+    /// The operator's own, where the configuration has one.
+    pub(crate) exec: Option<Exec>,
     pub(crate) log: Logger,
 }
 
@@ -105,7 +112,8 @@ pub(crate) struct Share {
     lines: Lines,
     sorter: Sorter,
     /// Lines whose ids are in batches that must be answered first.
-    held: VecDeque<(Place, Vec<u8>)>,
+    held: VecDeque<Kept>,
+    asking: Asking,
     window: Window,
     intents: Arc<Intents>,
     /// Documents of which nobody can be sure, and the look at them at the end.
@@ -281,6 +289,7 @@ impl Share {
             sent_before: 0,
             replayed,
             held: VecDeque::new(),
+            asking: Asking::new(shop),
             rejects,
             ids: is_divided_by_line.then(|| Ids::new(shop.spool.ids(order.claim, order.share))),
             reading: Reading::On,
@@ -312,7 +321,8 @@ impl Share {
     /// What holds it up.
     pub(crate) fn held(&self) -> Option<(Held, i32)> {
         let intending = || self.intents.trouble().map(|errno| (Held::Intend, errno));
-        self.write_hold.told().or_else(intending).or(self.read_hold.told())
+        let converting = self.asking.told();
+        self.write_hold.told().or_else(intending).or(self.read_hold.told()).or(converting)
     }
 
     /// Reads no more: it ends with this reason once what is under way is answered.
@@ -329,7 +339,7 @@ impl Share {
     }
 
     /// Does what can be done now.
-    pub(crate) fn turn(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> Turn {
+    pub(crate) fn turn(&mut self, shop: &mut Shop, posts: &mut Posts, now: u64) -> Turn {
         self.paused = shop.is_paused();
         posts.schema().refresh(now);
         for batch in self.sorter.refresh(posts) {
@@ -338,6 +348,7 @@ impl Share {
         }
         self.add_held(shop, posts, now);
         let read = self.read(shop, posts, now);
+        self.go_on_asking(shop, posts, now);
         self.post_what_is_due(posts, now);
         self.move_mark(shop, posts);
         let at_end = self.is_at_end(posts);
@@ -354,16 +365,16 @@ impl Share {
             Reading::Ended(_) if at_end && self.is_in_doubt() => self.look_again(shop, posts, now),
             Reading::Ended(_) if at_end => self.end(shop, posts, now),
             // What the mark has passed, or the disk has taken, made room.
-            _ if read || self.can_read(posts, now) => Turn::Again,
+            _ if read || self.can_read(shop, posts, now) => Turn::Again,
             _ => Turn::Wait(self.next_event(now)),
         }
     }
 
     /// Reads and converts lines until a batch is full, the window is, or the turn is over. Answers
     /// whether it could go on at once.
-    fn read(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> bool {
+    fn read(&mut self, shop: &mut Shop, posts: &mut Posts, now: u64) -> bool {
         let (mut scratch, mut unchecked) = (posts.schema().scratch(), Scratch::default());
-        while self.can_read(posts, now) {
+        while self.can_read(shop, posts, now) {
             match self.lines.next() {
                 Ok(Found::Line(place, _) | Found::TooLong(place, _)) if self.is_done(place) => {
                     self.window.push(place, Some(Done::Before));
@@ -392,6 +403,14 @@ impl Share {
                         self.replayed -= 1;
                         self.sent_before = place.index + 1;
                     }
+                    if let Some(exec) = &mut shop.exec {
+                        let known = match self.order.poison.contains(&place.index) {
+                            true => Some(poisoned()),
+                            false => shop.converter.before_asking(&line),
+                        };
+                        self.asking.ask(place, &line, known, &mut self.window, exec);
+                        continue;
+                    }
                     self.sorter.come_late(self.papers.late(place.index));
                     let converted = match self.order.poison.contains(&place.index) {
                         true => poisoned(),
@@ -417,7 +436,7 @@ impl Share {
                         || is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts)
                     {
                         self.window.push(place, None);
-                        self.held.push_back((place, line.to_vec()));
+                        self.held.push_back(Kept::line(place, &line));
                         continue;
                     }
                     let added = self.sorter.add(place, &line, &converted, posts, now);
@@ -430,7 +449,7 @@ impl Share {
                     };
                     self.window.push(place, done);
                     if added == Added::NotYet {
-                        self.held.push_back((place, line.to_vec()));
+                        self.held.push_back(Kept::line(place, &line));
                     }
                     become_of(&mut self.window, &self.intents, &self.papers, place, &line, added);
                 }
@@ -563,9 +582,10 @@ impl Share {
             || self.done_before(place, converted).is_some()
     }
 
-    fn can_read(&self, posts: &Posts, now: u64) -> bool {
+    fn can_read(&self, shop: &Shop, posts: &Posts, now: u64) -> bool {
         self.is_reading()
             && !self.paused
+            && shop.exec.as_ref().is_none_or(Exec::has_room)
             && self.held.is_empty()
             && posts.has_room()
             && posts.layout() == self.sorter.layout()
@@ -594,15 +614,17 @@ impl Share {
             return;
         }
         let (mut scratch, mut unchecked) = (posts.schema().scratch(), Scratch::default());
-        while let Some((place, line)) = self.held.pop_front() {
+        while let Some(kept) = self.held.pop_front() {
+            let (place, line) = (kept.place, &kept.line[..]);
             self.sorter.come_late(self.papers.late(place.index));
             let converted = match self.order.poison.contains(&place.index) {
                 true => poisoned(),
                 false => {
-                    let field = self.sorter.router_field();
-                    let mut converted = shop.converter.convert(&line, &mut scratch, field);
+                    let mut converted =
+                        kept.convert(&shop.converter, &mut scratch, &mut self.sorter);
                     if is_by_schema(&converted) {
-                        let without = shop.converter.convert(&line, &mut unchecked, field);
+                        let without =
+                            kept.convert(&shop.converter, &mut unchecked, &mut self.sorter);
                         if self.may_be_sent(place, &without) {
                             converted = without;
                         }
@@ -615,22 +637,22 @@ impl Share {
                 continue;
             }
             if waits_for_schema(&converted, posts, now)
-                || is_too_soon(&converted, &line, &self.partition, &mut self.sorter, posts)
+                || is_too_soon(&converted, line, &self.partition, &mut self.sorter, posts)
             {
-                self.held.push_front((place, line));
+                self.held.push_front(kept);
                 return;
             }
             if let Converted::Reject { stage, reason } = &converted {
-                let done = rejected(&self.papers, place, &line, (*stage).into(), reason);
+                let done = rejected(&self.papers, place, line, (*stage).into(), reason);
                 self.window.settle(place.index, done);
                 continue;
             }
-            let added = self.sorter.add(place, &line, &converted, posts, now);
+            let added = self.sorter.add(place, line, &converted, posts, now);
             if added == Added::NotYet {
-                self.held.push_front((place, line));
+                self.held.push_front(kept);
                 return;
             }
-            become_of(&mut self.window, &self.intents, &self.papers, place, &line, added);
+            become_of(&mut self.window, &self.intents, &self.papers, place, line, added);
         }
     }
 
@@ -649,15 +671,17 @@ impl Share {
                     self.intents.refuse(entry.line);
                 }
                 let place = Place { index: entry.line, offset: entry.offset, end: 0 };
-                let line = batch.original(n);
+                let answer = shop.exec.is_some().then(|| asking::Answer::Said(batch.answer(n)));
+                let kept = Kept { answer, ..Kept::line(place, batch.original(n)) };
+                let line = &kept.line[..];
                 self.sorter.come_late(self.papers.late(place.index));
-                let converted =
-                    shop.converter.convert(line, &mut scratch, self.sorter.router_field());
+                let converted = kept.convert(&shop.converter, &mut scratch, &mut self.sorter);
                 let added = self.sorter.add(place, line, &converted, posts, now);
-                if added == Added::NotYet {
-                    not_yet.push((place, line.to_vec()));
-                }
+                let is_not_yet = added == Added::NotYet;
                 become_of(&mut self.window, &self.intents, &self.papers, place, line, added);
+                if is_not_yet {
+                    not_yet.push(kept);
+                }
             }
         }
         // They are older than whatever waits already.
@@ -762,7 +786,10 @@ impl Share {
             // A delete that went to several shards is done with its first reject: none of its
             // batches may come back to another share.
             Reading::Ended(_) => {
-                self.window.is_empty() && posts.has_all_back() && self.held.is_empty()
+                self.window.is_empty()
+                    && posts.has_all_back()
+                    && self.held.is_empty()
+                    && self.asking.is_empty()
             }
             Reading::Given { .. } => posts.is_idle(),
         }
@@ -775,7 +802,7 @@ impl Share {
 
     /// Everything is done. What nobody can be sure of is looked at, and sent again where Solr has
     /// something else than its receipts said.
-    fn look_again(&mut self, shop: &Shop, posts: &mut Posts, now: u64) -> Turn {
+    fn look_again(&mut self, shop: &mut Shop, posts: &mut Posts, now: u64) -> Turn {
         let Some(audit) = &mut self.audit else {
             let forms = versions::forms(self.doubts.names());
             info!(shop.log, "asking Solr which versions it has of what was under way when a request was \
@@ -806,7 +833,8 @@ impl Share {
         }
         let mut scratch = Scratch::default();
         // No more at a time than the lanes take.
-        while posts.has_room() && self.held.is_empty() {
+        let has_room = |exec: &Option<Exec>| exec.as_ref().is_none_or(Exec::has_room);
+        while posts.has_room() && self.held.is_empty() && has_room(&shop.exec) {
             let Some(doubt) = again.pop_front() else { break };
             match self.lines.again(doubt.offset) {
                 Ok(None) => {
@@ -823,11 +851,15 @@ impl Share {
                             return Turn::Again;
                         }
                     };
+                    if let Some(exec) = &mut shop.exec {
+                        self.asking.ask_again(place, &line, exec);
+                        continue;
+                    }
                     self.sorter.come_late(self.papers.late(place.index));
                     let converted =
                         shop.converter.convert(&line, &mut scratch, self.sorter.router_field());
                     if self.sorter.add(place, &line, &converted, posts, now) == Added::NotYet {
-                        self.held.push_back((place, line.to_vec()));
+                        self.held.push_back(Kept::line(place, &line));
                     }
                 }
                 // A compressed delta that was cut since: no waiting helps.
@@ -983,7 +1015,8 @@ impl Share {
         let due = due.map(Duration::from_millis);
         let events =
             [self.read_hold.left(now), self.write_hold.left(now), self.torn.left(now), due];
-        events.into_iter().flatten().fold(second, Duration::min)
+        let events = events.into_iter().chain([self.asking.next_event(now)]);
+        events.flatten().fold(second, Duration::min)
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) struct Sorter {
     intents: Arc<Intents>,
     /// How old the line is that is added next, if it must not go over what is newer.
     late: Option<Late>,
+    /// The answer that the line was made of that is added next, if it is a delete of the operator's own
+    /// converter.
+    answer: Vec<u8>,
 }
 
 /// Where an unconfirmed id is. (Small: there are tens of thousands, looked up in no order.)
@@ -95,6 +98,15 @@ impl Sorter {
             limits: config::Batch { docs, ..limits },
             intents,
             late: None,
+            answer: Vec::new(),
+        }
+    }
+
+    /// The line that is added next is made of this answer of the operator's own converter.
+    pub(crate) fn made_of(&mut self, answer: &[u8], converted: &Converted<'_>) {
+        self.answer.clear();
+        if let Converted::Delete { .. } = converted {
+            self.answer.extend_from_slice(answer);
         }
     }
 
@@ -266,6 +278,9 @@ impl Sorter {
         batch.push((place.index, place.offset), line, converted, now);
         if let Some(late) = &self.late {
             batch.come_late(converted, late.clone());
+        }
+        if !self.answer.is_empty() {
+            batch.answered(&self.answer);
         }
         let Some(entry) = batch.entries.last_mut() else { return };
         entry.key = key;

@@ -16,6 +16,7 @@ mod convert;
 mod deaths;
 mod deliver;
 mod disk;
+mod exec;
 mod feed;
 mod garbage;
 mod hostile;
