@@ -1,14 +1,19 @@
 //! What a line costs, from its bytes to a document: each kind of conversion beside the ceiling, which is
 //! serde_json's visitor over raw values with no output, behind the UTF-8 check. All in one run, on one
 //! thread, from memory. `checked` is the same held against a schema. `cargo bench -p bench --bench convert`.
+//!
+//! And what a converter in Python costs: the loop alone, from a file to nowhere, beside the same loop as
+//! `exec` has it, from memory to a judged document. (`cargo bench -p bench --bench convert python`)
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use convert::{Converted, Converter, Schema, Scratch};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
+use exec::{Exec, Said};
 use serde_json::value::RawValue;
 
 fn main() {
@@ -189,4 +194,86 @@ fn offers(bencher: Bencher<'_, '_>, kind: &str) {
 #[divan::bench(args = ["ceiling", "line", "line checked", "rename", "rename checked", "pass", "cast", "cast checked", "jq"])]
 fn products(bencher: Bencher<'_, '_>, kind: &str) {
     measure(bencher, kind, true);
+}
+
+/// The loop of which nearly every converter in Python consists, with Python's own buffers.
+const PYTHON: &str = r#"
+import json, sys
+for line in sys.stdin:
+    l = json.loads(line)
+    print(json.dumps({"id": l["sku"], "name_t": l["title"].strip(), "price_f": l["price"] * 0.01,
+        "shop_s": l["shop"].lower(), "stock_i": l["stock"], "key_s": l["shop"] + ":" + l["sku"],
+        "text_t": l.get("text"), "names_ss": [a["name"] for a in l.get("attributes", [])]}))
+"#;
+
+/// A folder with the converter and a delta of so many lines, beside those lines.
+fn delta(is_fat: bool) -> (tempfile::TempDir, Vec<Vec<u8>>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let some = lines(is_fat);
+    let lines: Vec<Vec<u8>> =
+        some.iter().cycle().take(if is_fat { 30_000 } else { 150_000 }).cloned().collect();
+    let mut text = lines.join(&b'\n');
+    text.push(b'\n');
+    std::fs::write(folder.path().join("delta"), text).expect("it can be written");
+    std::fs::write(folder.path().join("conv.py"), PYTHON).expect("it can be written");
+    (folder, lines)
+}
+
+fn python(bencher: Bencher<'_, '_>, way: &str, is_fat: bool) {
+    let (folder, lines) = delta(is_fat);
+    let path = |name: &str| folder.path().join(name);
+    let bencher = bencher.counter(ItemsCount::new(lines.len()));
+    if way == "alone" {
+        return bencher.bench_local(|| {
+            let input = std::fs::File::open(path("delta")).expect("it is there");
+            let mut command = Command::new("/usr/bin/env");
+            command.args(["-u", "PYTHONUNBUFFERED", "python3"]).arg(path("conv.py"));
+            let run = command.stdin(input).stdout(Stdio::null()).status().expect("python3");
+            assert!(run.success());
+        });
+    }
+    let command = format!("'/usr/bin/env','-u','PYTHONUNBUFFERED','python3',{:?}", path("conv.py"));
+    let text = format!(
+        "[spool]\ndir = '/s'\n[solr]\nurls = ['http://a:8983/solr']\ncollection = 'c'\n[convert]\nexec = [{command}]"
+    );
+    let config = config::parse(&text, "bench".as_ref()).expect("it is good");
+    let converter = Converter::new(&config).expect("it is");
+    let Some(config::conversion::Convert::Exec(command)) = &config.convert else { unreachable!() };
+    let mut exec = Exec::new(command, config.spool.max_line, None);
+    bencher.bench_local(|| through(&mut exec, &converter, &lines));
+}
+
+/// All lines through the converter, as a worker does it.
+fn through(exec: &mut Exec, converter: &Converter, lines: &[Vec<u8>]) {
+    let (mut rest, mut taken) = (lines.iter(), 0);
+    while taken < lines.len() {
+        while exec.has_room() {
+            let Some(line) = rest.next() else { break };
+            assert_eq!(converter.before_asking(line), None);
+            exec.give(line);
+        }
+        exec.pump(rest.len() == 0, sys::clock::now_ms()).expect("it works");
+        let before = taken;
+        while let Some(Said::Answer { answer, .. }) = exec.said() {
+            let converted = converter.answered(answer, &Scratch::default(), None);
+            assert!(matches!(converted, Converted::Doc { .. }), "{converted:?}");
+            black_box(&converted);
+            exec.pop();
+            taken += 1;
+        }
+        if taken == before {
+            let wait = exec.next_event(sys::clock::now_ms());
+            sys::poll(&exec.watched(), wait).expect("poll");
+        }
+    }
+}
+
+#[divan::bench(args = ["alone", "exec"], sample_count = 7, sample_size = 1)]
+fn python_offers(bencher: Bencher<'_, '_>, way: &str) {
+    python(bencher, way, false);
+}
+
+#[divan::bench(args = ["alone", "exec"], sample_count = 7, sample_size = 1)]
+fn python_products(bencher: Bencher<'_, '_>, way: &str) {
+    python(bencher, way, true);
 }

@@ -1,5 +1,5 @@
 //! `convert`: what would become of a delta's lines, and nothing is sent. It reaches no network, no
-//! spool and no daemon, and holds one line at a time.
+//! spool and no daemon, and holds one line at a time; or, by the operator's own converter, some MiB of them.
 
 mod by_exec;
 

@@ -970,6 +970,11 @@ fn the_shipped_examples_of_a_conversion_are_good() {
     let program = format!("[convert]\njq = {}", program.expect("an example of jq"));
     let convert = read(&format!("{SHIPPED}\n{program}")).unwrap().convert;
     assert!(matches!(convert, Some(conversion::Convert::Jq(_))), "{convert:?}");
+    let exec: Vec<&str> =
+        SHIPPED.lines().filter_map(|line| line.strip_prefix("#       exec")).collect();
+    let exec = format!("[convert]\nexec{}\nexec{}", exec[0], exec[1]);
+    let convert = read(&format!("{SHIPPED}\n{exec}")).unwrap().convert;
+    assert!(matches!(convert, Some(conversion::Convert::Exec(_))), "{convert:?}");
 }
 
 #[test]

@@ -38,8 +38,9 @@ use crate::ear::Ear;
 use crate::process::{Got, Process, Stderr};
 use crate::queue::Queue;
 
-/// So many bytes of lines wait for answers (and one line more), and so many of answers wait to be taken.
-const ROOM: u64 = 2 << 20;
+/// So many bytes of lines wait for answers (and one line more), and so many of answers wait to be taken. It is
+/// less than a pipe holds: so whatever is given is written at once, and nobody is woken for room in it.
+const ROOM: u64 = 768 << 10;
 /// One that has read all and is silent has its input closed after so many milliseconds, at first; that
 /// changes with what comes of it, down to the least.
 const PATIENCE: u64 = 100;

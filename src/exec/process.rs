@@ -76,11 +76,14 @@ impl Process {
         let stdout = child.stdout.take().expect("it was asked for");
         let stderr = child.stderr.take();
         let process = Process { child, tied, stdin: Some(stdin), stdout, stderr, is_silent: false };
-        let ours = process.stdin.iter().map(|pipe| pipe.as_fd());
-        let ours =
-            ours.chain([process.stdout.as_fd()]).chain(process.stderr.iter().map(|e| e.as_fd()));
-        ours.map(open_wide).collect::<io::Result<()>>()?;
+        process.open_pipes()?;
         Ok(process)
+    }
+
+    fn open_pipes(&self) -> io::Result<()> {
+        self.stdin.iter().try_for_each(|pipe| open_wide(pipe.as_fd()))?;
+        self.stderr.iter().try_for_each(|pipe| open_wide(pipe.as_fd()))?;
+        open_wide(self.stdout.as_fd())
     }
 
     /// Writes what there is room for; how much that was. Nobody who reads is no error: its end tells.

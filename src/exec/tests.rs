@@ -295,7 +295,7 @@ fn a_bad_first_line_blocks_no_others() {
 fn what_cannot_be_started_is_told_why() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("conv").display().to_string();
-    let mut exec = exec(&[path.clone()], LONG);
+    let mut exec = exec(std::slice::from_ref(&path), LONG);
     let told = |exec: &mut Exec| match &run_until(exec, &lines(1), |_| true).1[..] {
         [Trouble::Outage(why)] => why.clone(),
         other => panic!("{other:?}"),
@@ -311,14 +311,15 @@ fn what_cannot_be_started_is_told_why() {
 
 #[test]
 fn more_answers_than_lines_spoil_the_delta_where_nobody_knows_whose_they_are() {
-    let script = python(true, "    if n == 5: print('{}')");
-    let mut exec = script.exec();
     // As few as come back together are asked for again, until it is known who has two.
-    let (came, troubles) = run(&mut exec, &lines(10));
+    let body = "    if n == 5: print('{}')";
+    let script = python(false, body);
+    let (came, troubles) = run(&mut script.exec(), &lines(10));
     all_but(&came, &lines(10), &[5], "lines for 1");
     assert_eq!(troubles, []);
+    let script = python(true, body);
     let (came, troubles) =
-        run_until(&mut exec, &lines(60_000), |t| matches!(t, Trouble::Spoiled(_)));
+        run_until(&mut script.exec(), &lines(60_000), |t| matches!(t, Trouble::Spoiled(_)));
     assert_eq!(troubles.len(), 1, "{troubles:?}");
     assert!(came.len() < 60_000, "the last line is not done");
 }

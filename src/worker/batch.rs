@@ -462,6 +462,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_a_command_was_made_of_can_be_had_again() {
+        let mut batch = Batch::default();
+        let body = Body::Made(br#"{"id":"c"}"#[..].into());
+        let repeat = Repeat::Harmless;
+        let made = Converted::Doc { id: "c".into(), body, field: None, root: None, repeat };
+        assert!(batch.push((0, 0), br#"{"sku":"c"}"#, &made, 1));
+        // With the route of a shard, which its answer had not.
+        let own = br#"{"id":"b","_route_":"r"}"#;
+        let delete = Converted::Delete { id: "b".into(), route: None, body: own };
+        assert!(batch.push((1, 9), br#"{"sku":"b","gone":1}"#, &delete, 2));
+        batch.answered(br#"{"delete":{"id":"b"}}"#);
+        assert_eq!(
+            [batch.answer(0), batch.answer(1)],
+            [&br#"{"id":"c"}"#[..], br#"{"delete":{"id":"b"}}"#]
+        );
+        assert_eq!(batch.original(1), br#"{"sku":"b","gone":1}"#);
+    }
+
+    #[test]
     fn what_may_be_carried_out_once_goes_out_with_the_version_that_it_is_for() {
         let mut batch = Batch::default();
         let push = |batch: &mut Batch, line: &str, repeat| {

@@ -293,7 +293,7 @@ fn a_program_in_jq_makes_documents_and_its_errors_are_the_lines() {
 }
 
 /// A block of README.md by the comment above it.
-fn block(mark: &str) -> String {
+pub fn block(mark: &str) -> String {
     let readme =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let (_, behind) = readme.split_once(&format!("<!-- conversion: {mark} -->\n```")).expect(mark);

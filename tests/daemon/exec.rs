@@ -8,7 +8,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::common::{Daemon, FakeSolr, Mode, Process, Site, wait_for};
+use fake_solr::FakeCluster;
+
+use crate::common::{Daemon, Delta, FakeSolr, Mode, Process, Site, wait_for};
+use crate::convert::block;
 
 /// A converter: `n` becomes `n_i`, `gone` a delete, `draft` nothing. What else happens to a line is for each test.
 const HEAD: &str = "#!/usr/bin/env -S -u PYTHONUNBUFFERED python3
@@ -395,6 +398,48 @@ fn the_last_line_of_a_document_wins_with_a_converter_too() {
         assert_eq!(format!("p{}", doc["n_i"].as_u64().unwrap() - 2_900), id);
     }
     daemon.stop();
+}
+
+#[test]
+fn a_layout_that_changes_half_way_loses_nothing_that_a_converter_has_answered() {
+    let cluster = FakeCluster::start(2);
+    let site = Site::for_collection(cluster.urls(), "c");
+    site.configure("batch.docs = 50\nretry.most = '2s'\nconvert.exec = ['/bin/cat']");
+    let daemon = Daemon::start(&site);
+    let mut delta = Delta::offers(0..10_000, 1);
+    for n in 0..10_000 {
+        delta.delete(&format!("old-{n}"));
+    }
+    for n in 0..5_000 {
+        delta.doc(json!({"id": format!("again-{}", n % 100), "n_i": n}));
+    }
+    site.hand_over("x.jsonl", &delta.text);
+    wait_for("it is under way", || cluster.taken() > 2_000);
+    cluster.split(0);
+    wait_for("deletes are under way", || cluster.taken() > 13_000);
+    cluster.split(1);
+    let status = daemon.wait("it is settled", |status| status["totals"]["deltas"] == 1);
+    assert_eq!(cluster.docs().len(), delta.docs.len(), "{}", status["totals"]);
+    assert_eq!(site.names("rejected"), [""; 0]);
+    let counted = ["docs", "deletes", "rejected"].map(|n| status["totals"][n].as_u64());
+    assert_eq!(counted, [15_000, 10_000, 0].map(Some));
+    daemon.stop();
+}
+
+#[test]
+fn the_readmes_converter_does_what_it_says() {
+    let site = Site::new("http://127.0.0.1:9/solr");
+    let path = site.path("convert.py");
+    std::fs::write(&path, block("a converter")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    site.configure(&format!("convert.exec = [{path:?}]"));
+    let lines =
+        "{\"sku\":\"a\",\"title\":\"A\"}\n{\"sku\":\"b\"}\n{\"sku\":\"c\",\"deleted\":true}\n";
+    let run = site.run_with_input(&["convert"], lines.as_bytes()).code(1);
+    assert_eq!(run.stdout, "{\"id\": \"a\", \"name_t\": \"A\"}\n{\"delete\":{\"id\": \"c\"}}\n");
+    let last = run.stderr.lines().last();
+    assert_eq!(last, Some("stdin:2: exec: it ended with exit status 1, twice"), "{run:?}");
+    assert!(run.stderr.contains("KeyError: 'title'\n"), "{run:?}");
 }
 
 #[test]
