@@ -269,6 +269,8 @@ fn a_converter_that_is_away_for_a_while_is_started_when_it_is_back() {
     let solr = FakeSolr::up();
     let site = site(&solr, "", true, "");
     let daemon = Daemon::start(&site);
+    // (As long as workers begin, it would be a mistake in the configuration.)
+    wait_for("all are ready", || daemon.tail_of_log().contains("INFO ready, workers: 2"));
     std::fs::rename(site.path("conv"), site.path("away")).unwrap();
     site.hand_over("a.jsonl", lines(100));
     let status = daemon.wait("it is told", |status| reason(status).is_some());
