@@ -129,6 +129,13 @@ impl Ledger {
         }
     }
 
+    /// Whether Solr has confirmed this of a document, since the last look.
+    pub fn has_confirmed(&self, id: &str, op: Op) -> bool {
+        let pages = self.pages();
+        let sent = pages.by_id.get(id).into_iter().flatten();
+        sent.filter(|sent| sent.op == op).any(|sent| pages.version(sent).is_some())
+    }
+
     /// What is known of a document, a line for each time it was sent.
     pub fn story(&self, id: &str) -> String {
         let pages = self.pages();

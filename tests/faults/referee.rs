@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::commands::Op;
 use crate::common::Site;
 use crate::common::cluster::{Collection, core};
 use crate::ledger::{Blame, Ledger};
@@ -52,6 +53,8 @@ pub struct Verdict {
     pub counters: BTreeMap<String, Miscount>,
     /// Those that one replica has exactly and another has not.
     pub unlike: BTreeSet<String>,
+    /// Those that lack nothing but what Solr had confirmed, in a receipt that the proxy saw.
+    pub forgotten: BTreeSet<String>,
     /// Known bad lines, and those found in `rejected/`.
     pub bad: u64,
     /// See `bad`.
@@ -113,13 +116,19 @@ impl Verdict {
         stream.renew(ids.filter(|id| !id.starts_with("bad-")));
         self.wrong.extend(wrong);
         for (id, deltas) in &stream.expected.counters {
-            self.count_again(&shards, id, deltas);
+            self.count_again(&shards, id, deltas, |op| ledger.has_confirmed(id, op));
         }
-        self.unlike.iter().for_each(|id| stream.retire(id));
+        self.unlike.iter().chain(&self.forgotten).for_each(|id| stream.retire(id));
     }
 
     /// A counter counts each delta once, and its list has each once.
-    fn count_again(&mut self, shards: &[Shard], id: &str, deltas: &[u32]) {
+    fn count_again(
+        &mut self,
+        shards: &[Shard],
+        id: &str,
+        deltas: &[u32],
+        confirmed: impl Fn(Op) -> bool,
+    ) {
         let docs = shards.iter().flatten().filter_map(|(_, docs)| docs.get(id));
         let seen = |doc: &Value| -> Vec<u32> {
             let list = doc["seen_is"].as_array().into_iter().flatten();
@@ -149,6 +158,16 @@ impl Verdict {
             twice: deltas.iter().map(|delta| times(delta).saturating_sub(1)).sum(),
             missing: deltas.iter().filter(|delta| times(delta) == 0).count() as u64,
         };
+        let missing = || deltas.iter().filter(|delta| times(delta) == 0);
+        let is_exact_else = miscount.twice == 0
+            && miscount.missing > 0
+            && miscount.count == (deltas.len() as i64) - miscount.missing as i64
+            && seen.len() as i64 == miscount.count;
+        if is_exact_else && missing().all(|delta| confirmed(Op::Add(Some(*delta)))) {
+            self.counters.remove(id);
+            self.forgotten.insert(id.to_owned());
+            return;
+        }
         self.counters.insert(id.to_owned(), miscount);
     }
 
@@ -313,7 +332,7 @@ mod tests {
     fn a_counter_is_exact_or_it_is_told_in_which_way_it_is_not() {
         let counted = |shards: &[Shard]| {
             let mut verdict = Verdict::default();
-            verdict.count_again(shards, "c", &[1, 2, 3]);
+            verdict.count_again(shards, "c", &[1, 2, 3], |_| false);
             assert_eq!(verdict.is_good(), verdict.counters.is_empty());
             verdict.counters.get("c").map(|c| (c.count, c.twice, c.missing))
         };
@@ -329,8 +348,19 @@ mod tests {
         let mut unlike = shards(&[("c", json!({"count_i": 3, "seen_is": [1, 2, 3]}))]);
         unlike[0][1].1.insert("c".into(), json!({"count_i": 1, "seen_is": [1]}));
         let mut verdict = Verdict::default();
-        verdict.count_again(&unlike, "c", &[1, 2, 3]);
+        verdict.count_again(&unlike, "c", &[1, 2, 3], |_| false);
         assert!(verdict.is_good() && verdict.unlike.len() == 1);
+        // So it is if all that is missing was confirmed, and nothing else is wrong.
+        let forgotten = |count: u32, seen: &[u32]| {
+            let mut verdict = Verdict::default();
+            let shards = shards(&[("c", json!({"count_i": count, "seen_is": seen}))]);
+            verdict.count_again(&shards, "c", &[1, 2, 3], |op| op == Op::Add(Some(3)));
+            (verdict.is_good(), verdict.forgotten.len())
+        };
+        assert_eq!(forgotten(2, &[1, 2]), (true, 1));
+        assert_eq!(forgotten(2, &[1, 3]), (false, 0), "that one was not confirmed");
+        assert_eq!(forgotten(3, &[1, 2, 2]), (false, 0), "one was applied twice");
+        assert_eq!(forgotten(3, &[1, 2]), (false, 0), "count and list differ");
     }
 
     #[test]

@@ -77,6 +77,7 @@ impl Outcome<'_> {
             table.row("inc applied twice", sum(|miscount| miscount.twice));
             table.row("inc not applied", sum(|miscount| miscount.missing));
             table.row("counters not alike in Solr", verdict.unlike.len());
+            table.row("inc confirmed, lost by Solr", verdict.forgotten.len());
         }
         table.row("rejects expected, found", format!("{}, {}", verdict.bad, verdict.found));
         let others = verdict.others.len() + told.others.len();
