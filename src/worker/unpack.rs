@@ -270,8 +270,8 @@ impl Decoder {
                 let done = decoder.run(&mut input, &mut output);
                 let wrong = done.as_ref().err().map(|e| match e.to_string() {
                     words if words.contains("too much memory") => format!(
-                        "needs a zstd window of more than {} MiB: compress it with --long={WINDOW_LOG} or \
-                         less",
+                        "needs a zstd window of more than {} MiB (compress it with --long={WINDOW_LOG} or \
+                         less)",
                         (1u64 << WINDOW_LOG) >> 20
                     ),
                     words => format!("is damaged (zstd: {words})"),

@@ -203,7 +203,7 @@ fn a_window_that_would_cost_too_much_memory_is_refused_with_the_remedy() {
         packed.finish().unwrap()
     };
     assert_eq!(unpack(Packing::Zstd, &frame(WINDOW_LOG), INPUT, 1 << 18).0.len(), 1 << 20);
-    let words = "needs a zstd window of more than 128 MiB: compress it with --long=27 or less";
+    let words = "needs a zstd window of more than 128 MiB (compress it with --long=27 or less)";
     assert_eq!(fails(Packing::Zstd, &frame(WINDOW_LOG + 1), words), b"");
 }
 

@@ -264,7 +264,7 @@ fn what_cannot_be_unpacked_fails_in_plain_words_and_the_next_is_delivered() {
         (
             "x.jsonl.zst",
             &window,
-            "needs a zstd window of more than 128 MiB: compress it with --long=27",
+            "needs a zstd window of more than 128 MiB (compress it with --long=27 or less), at byte 0",
         ),
     ] {
         let (_site, _solr, daemon, log) = damaged(name, bytes);
