@@ -186,12 +186,12 @@ fn measure(bencher: Bencher<'_, '_>, kind: &str, is_fat: bool) {
     });
 }
 
-#[divan::bench(args = ["ceiling", "line", "line checked", "rename", "rename checked", "pass", "cast", "cast checked", "jq"])]
+#[divan::bench(args = ["ceiling", "line", "line checked", "rename", "rename checked", "pass", "cast", "jq"])]
 fn offers(bencher: Bencher<'_, '_>, kind: &str) {
     measure(bencher, kind, false);
 }
 
-#[divan::bench(args = ["ceiling", "line", "line checked", "rename", "rename checked", "pass", "cast", "cast checked", "jq"])]
+#[divan::bench(args = ["ceiling", "line", "line checked", "rename", "rename checked", "pass", "cast", "jq"])]
 fn products(bencher: Bencher<'_, '_>, kind: &str) {
     measure(bencher, kind, true);
 }
