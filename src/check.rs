@@ -13,7 +13,7 @@ use crate::{CONFIG, Trouble};
 pub(crate) fn check(cli: &Cli, solr: bool) -> Result<ExitCode, Trouble> {
     let path = cli.config();
     let config = config::load(path)
-        .and_then(|config| convert::Converter::new(&config).map(|_| config))
+        .and_then(|config| crate::conversion(&config).map(|_| config))
         .map_err(wrong)?;
     println!("{}: the configuration is right", path.display());
     if solr { beside_solr(&config) } else { Ok(ExitCode::SUCCESS) }
