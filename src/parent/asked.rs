@@ -59,8 +59,8 @@ impl Parent {
                 return self.begin(child, number, What::Retry { force: *force }, which);
             }
             Command::Drop(which) => return self.begin(child, number, What::Drop, which),
-            Command::Pause => return self.pause(child, number, true),
-            Command::Resume => return self.pause(child, number, false),
+            Command::Pause => self.pause(true),
+            Command::Resume => self.pause(false),
             // These are the machine's own.
             Command::Reload | Command::Stop => Ok(Done::default()),
         };
@@ -70,23 +70,17 @@ impl Parent {
 
     /// `pause` and `resume`. The workers look at the scoreboard, and send nothing more than what they
     /// have in hand.
-    fn pause(&mut self, child: ChildId, number: u64, paused: bool) -> Vec<Event> {
+    fn pause(&mut self, paused: bool) -> Result<Done, Refusal> {
         let done = if paused { self.spool.pause() } else { self.spool.end_pause() };
-        if let Err(e) = done {
-            let refusal = unusable(self.spool.dir().as_os_str(), &e);
-            self.answer(child, number, Err(refusal));
-            return Vec::new();
-        }
-        let cell = self.board.parent();
-        if paused != (cell.paused() != 0) {
+        done.map_err(|e| unusable(self.spool.dir().as_os_str(), &e))?;
+        if paused != self.machine.paused {
             info!(self.log, "{}", if paused { "paused" } else { "resumed" });
             if !paused {
-                cell.set_resumed(now_ms());
+                self.board.parent().set_resumed(now_ms());
             }
         }
-        cell.set_paused(paused.into());
-        self.answer(child, number, Ok(Done::default()));
-        vec![Event::Paused(paused)]
+        self.machine.paused = paused;
+        Ok(Done::default())
     }
 
     fn answer(&mut self, child: ChildId, number: u64, result: Result<Done, Refusal>) {

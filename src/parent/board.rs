@@ -20,6 +20,8 @@ impl Parent {
         cell.set_threads(sys::threads().unwrap_or(0));
         cell.set_draining(self.machine.is_draining().into());
         cell.set_holding(self.machine.holding.into());
+        // Workers go by it: what a child has scribbled over it holds for one turn.
+        cell.set_paused(self.machine.paused.into());
         cell.set_worker_deaths(self.machine.deaths);
         cell.set_worker_hangs(self.machine.hangs);
         cell.set_deltas(self.counters.deltas);

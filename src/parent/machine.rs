@@ -80,8 +80,6 @@ pub(crate) enum Event {
     HungUp { child: ChildId },
     /// A person has seen to a failed delta.
     Looked,
-    /// A person wants nothing to be sent for now, or has it go on.
-    Paused(bool),
 }
 
 /// What is to be done.
@@ -234,6 +232,7 @@ pub(crate) struct Machine {
     sums: SumsWord,
     origins: Vec<Origin>,
     pub(crate) holding: bool,
+    /// A person wants nothing to be sent for now.
     pub(crate) paused: bool,
     pub(crate) deaths: u64,
     pub(crate) hangs: u64,
@@ -306,7 +305,6 @@ impl Machine {
             Event::Garbled { child } => self.garbled(child, &mut todo),
             Event::HungUp { child } => self.hung_up(child, now),
             Event::Looked => self.holding = false,
-            Event::Paused(paused) => self.paused = paused,
         }
         self.overdue(now, &mut todo);
         self.fill(now, &mut todo);

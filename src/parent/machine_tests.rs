@@ -865,13 +865,13 @@ fn a_failed_delta_holds_back_the_next_until_somebody_has_looked() {
 fn a_paused_daemon_claims_nothing_and_settles_what_is_in() {
     let mut world = World::running(PLAN);
     world.step(claimed(1, Kind::Delta, 2));
-    world.step(Event::Paused(true));
+    world.machine.paused = true;
     [world.worker(0), world.worker(1)].into_iter().for_each(|child| world.work(child));
     world.finish(1);
     assert!(world.machine.delta().is_none() && !world.machine.wants_delta());
     world.step(Event::Looked);
     assert!(!world.machine.wants_delta(), "that a person has looked is no reason");
-    world.step(Event::Paused(false));
+    world.machine.paused = false;
     assert!(world.machine.wants_delta());
 }
 

@@ -408,7 +408,7 @@ mod tests {
         let paused = one(|d| d.state = State::Paused);
         assert_eq!(
             paused,
-            is("paused", Warning, "paused: no delta is taken until `solr-updater resume`")
+            is("paused", Warning, "paused: nothing is sent until `solr-updater resume`")
         );
         assert_eq!(one(|d| d.state = State::Holding).0, "holding");
         assert_eq!(found(|d| d.state = State::Draining), []);
