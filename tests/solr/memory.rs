@@ -9,11 +9,12 @@ use crate::common::{Daemon, FakeSolr, Process, Site};
 const GIGABYTE: usize = 1_000_000_000;
 const BOUND: u64 = 100_000_000;
 
-/// A process's resident memory in bytes (proc(5), `VmRSS`).
+/// A process's resident memory in bytes; of what several share, the program above all, each has its part
+/// (proc(5), `Pss`).
 fn resident(process: Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid));
-    let status = status.unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid));
+    let rollup = rollup.unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
