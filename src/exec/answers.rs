@@ -66,6 +66,11 @@ impl Answers {
         (self.whole, self.ready) = (self.sure, self.sure);
     }
 
+    /// The whole ones, each with its newline.
+    pub(crate) fn all(&self) -> &[u8] {
+        &self.bytes[self.from..self.tail]
+    }
+
     /// The first, without its newline.
     pub(crate) fn first(&self) -> &[u8] {
         let rest = &self.bytes[self.from..];

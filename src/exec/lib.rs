@@ -11,11 +11,17 @@
 //! second time with that line alone, and then answers another one. As long as it does not, the line is not
 //! to blame, but the converter: that is an [`Outage`](Trouble::Outage), and all its lines are kept.
 //!
+//! One answer too many is found when nothing is owed any more, and answers before it may be taken by then. Those
+//! that are not are asked for again: if they come the same again, one for each, up to a line that gives more than
+//! one, then the taken ones were right, whenever they were taken. Else the delta is
+//! [`Spoiled`](Trouble::Spoiled).
+//!
 //! - `process` the process and its pipes
-//! - `queue` lines that wait for answers, `answers` what has come
+//! - `queue` lines that wait for answers, `answers` what has come, `doubt` whether what was taken was right
 //! - `ear` what it says on standard error
 
 mod answers;
+mod doubt;
 mod ear;
 mod process;
 mod queue;
@@ -34,6 +40,7 @@ use slog::{Logger, warn};
 use sys::Interest;
 
 use crate::answers::Answers;
+use crate::doubt::Doubt;
 use crate::ear::Ear;
 use crate::process::{Got, Process, Stderr};
 use crate::queue::Queue;
@@ -45,9 +52,10 @@ const ROOM: u64 = 768 << 10;
 /// changes with what comes of it, down to the least.
 const PATIENCE: u64 = 100;
 const LEAST_PATIENCE: u64 = 10;
-/// All is answered: for so many milliseconds nothing more may come.
+/// All is answered: for so many milliseconds nothing more may come from one that rests.
 const QUIET: u64 = 10;
-/// With its input closed and everything answered it ends within so many milliseconds, or is ended.
+/// With its input closed and everything answered it ends within so many milliseconds, or is ended. And so long one
+/// that never rests may have something to say.
 const ENDING: u64 = 1_000;
 /// It fails at so many lines in a row, and it is not the lines.
 const IN_A_ROW: usize = 3;
@@ -97,7 +105,7 @@ pub struct Exec {
     queue: Queue,
     answers: Answers,
     /// Why the first lines of the queue have failed. They are at fault as soon as one behind them is answered.
-    convicts: VecDeque<String>,
+    convicts: VecDeque<Convict>,
     /// How often the line behind those has failed.
     tries: u32,
     pace: Pace,
@@ -105,6 +113,8 @@ pub struct Exec {
     given: usize,
     /// ... and all up to this place was written.
     written: u64,
+    /// There was an answer too many, behind some that were taken: were they right?
+    doubt: Option<Doubt>,
     /// A failure that is dealt with when the answers before it are taken.
     fault: Option<Fault>,
     /// Whether it has answered since it failed at everything, or began.
@@ -154,6 +164,16 @@ struct Fault {
     why: String,
     /// At one of so many lines.
     among: usize,
+    /// It gave more answers than lines.
+    is_surplus: bool,
+}
+
+/// Why a line has failed.
+#[derive(Debug)]
+struct Convict {
+    reason: String,
+    /// It has more than one answer.
+    is_surplus: bool,
 }
 
 impl Exec {
@@ -174,6 +194,7 @@ impl Exec {
             pace: AT_FIRST,
             given: 0,
             written: 0,
+            doubt: None,
             fault: None,
             is_proven: false,
             witness: Vec::new(),
@@ -227,18 +248,22 @@ impl Exec {
 
     /// What has become of the first line, if that is known.
     pub fn said(&self) -> Option<Said<'_>> {
-        if self.answers.ready == 0 && !self.is_guilty {
+        if !self.is_said() || self.is_spoiled() {
             return None;
         }
         let line = self.queue.line(0);
         Some(match self.convicts.front() {
-            Some(reason) => Said::Failed { line, reason },
+            Some(Convict { reason, .. }) => Said::Failed { line, reason },
             None => Said::Answer { line, answer: self.answers.first() },
         })
     }
 
     /// What [`Exec::said`] said is taken.
     pub fn pop(&mut self) {
+        self.doubt = self.doubt.take().and_then(|doubt| match self.convicts.front() {
+            Some(_) => None, // that is the one
+            None => Some(doubt.without_the_first()),
+        });
         if self.convicts.pop_front().is_none() {
             self.witness.clear();
             self.witness.extend_from_slice(self.queue.line(0));
@@ -274,7 +299,7 @@ impl Exec {
         self.forget_answers();
         self.queue.clear();
         self.convicts.clear();
-        (self.fault, self.tries, self.is_guilty) = (None, 0, false);
+        (self.fault, self.doubt, self.tries, self.is_guilty) = (None, None, 0, false);
         match self.is_proven {
             true => self.pace = Pace::Free,
             false => self.be_careful(1, 1),
@@ -294,6 +319,7 @@ impl Exec {
         let after = |ms: u64| Some(Duration::from_millis(ms.max(1)));
         let is_to_do = self.untried() > self.answers.whole;
         match &self.process {
+            _ if self.is_spoiled() => after(1),
             None if is_to_do && (self.fault.is_none() || self.answers.ready == 0) => after(1),
             None => None,
             Some(_) if self.answers.whole > self.answers.ready => after(QUIET / 2),
@@ -310,6 +336,9 @@ impl Exec {
     /// lines will come.
     pub fn pump(&mut self, ended: bool, now: u64) -> Result<(), Trouble> {
         self.notice_a_stop(now);
+        if self.is_spoiled() {
+            return self.spoiled();
+        }
         self.deal_with_fault()?;
         if self.fault.is_some() {
             return Ok(());
@@ -324,6 +353,26 @@ impl Exec {
     }
 
     // --- how it goes ----------------------------------------------------------------------------
+
+    fn is_said(&self) -> bool {
+        self.answers.ready > 0 || self.is_guilty
+    }
+
+    /// The first line's answer shows that those before it may have been another's.
+    fn is_spoiled(&self) -> bool {
+        let Some(doubt) = &self.doubt else { return false };
+        self.is_said()
+            && match self.convicts.front() {
+                Some(convict) => !convict.is_surplus,
+                None => !doubt.is_borne_out_by(self.answers.first()),
+            }
+    }
+
+    fn spoiled(&mut self) -> Result<(), Trouble> {
+        self.forget_answers();
+        (self.doubt, self.fault, self.tries, self.pace) = (None, None, 0, AT_FIRST);
+        Err(Trouble::Spoiled(SPOILED.into()))
+    }
 
     /// While we were stopped, it cannot be blamed for standing still.
     fn notice_a_stop(&mut self, now: u64) {
@@ -403,6 +452,8 @@ impl Exec {
     /// One turn with the running process.
     fn exchange(&mut self, now: u64) -> Result<(), Trouble> {
         let has_ended = self.process.as_ref().is_some_and(Process::has_ended);
+        // (Asked before it is read: or it could say something in between, and rest.)
+        let is_at_rest = self.is_at_rest(now);
         self.write(now);
         let is_silent = self.read(has_ended, now);
         let (Some(process), ear) = (&mut self.process, &mut self.ear) else { return Ok(()) };
@@ -420,10 +471,21 @@ impl Exec {
         match has_ended || is_silent {
             true => self.over(now),
             false => {
-                self.look_on(now);
+                self.look_on(is_at_rest, now);
                 Ok(())
             }
         }
+    }
+
+    /// It owes nothing, and there is nothing that it could still say, if it says nothing now.
+    fn is_at_rest(&self, now: u64) -> bool {
+        let silent = now.saturating_sub(self.heard);
+        self.answers.whole >= self.given
+            && self.answers.whole > self.answers.sure
+            && silent >= QUIET
+            && self.process.as_ref().is_some_and(|process| {
+                process.unread() == 0 && (silent >= ENDING || !process.is_at_work())
+            })
     }
 
     fn write(&mut self, now: u64) {
@@ -493,7 +555,7 @@ impl Exec {
     }
 
     /// It is running, and nothing is wrong so far.
-    fn look_on(&mut self, now: u64) {
+    fn look_on(&mut self, is_at_rest: bool, now: u64) {
         let unsent = self.written < self.may_write_to();
         let Some(process) = &mut self.process else { return };
         let unread = process.unread();
@@ -502,7 +564,7 @@ impl Exec {
         }
         let still = now.saturating_sub(self.progress);
         let owes = self.answers.whole < self.given;
-        let is_quiet = unread == 0 && now.saturating_sub(self.heard) >= QUIET;
+        let is_quiet = is_at_rest && now.saturating_sub(self.heard) >= QUIET;
         if owes || unsent && self.closed.is_none() {
             if still >= self.command.timeout.as_millis() as u64 {
                 let time = self.command.timeout;
@@ -613,7 +675,7 @@ impl Exec {
                 words => format!("{how}, saying {words:?}"),
             };
             self.answers.ready = self.answers.whole;
-            self.fault = Some(Fault { why, among: owes.max(1) });
+            self.fault = Some(Fault { why, among: owes.max(1), is_surplus: false });
         }
         Ok(())
     }
@@ -638,13 +700,15 @@ impl Exec {
                 }
                 self.forget_answers();
             }
-            Pace::Free if self.taken > 0 => {
-                self.forget_answers();
-                return Err(Trouble::Spoiled(SPOILED.into()));
+            Pace::Free if self.taken > 0 && (self.doubt.is_some() || given == 0) => {
+                return self.spoiled();
             }
             Pace::Free | Pace::Careful { .. } | Pace::Proving { .. } => {
+                if self.pace == Pace::Free && self.taken > 0 {
+                    self.doubt = Some(Doubt::new(self.answers.all(), given));
+                }
                 self.answers.keep_sure();
-                self.fail_among(what, given.max(1), now);
+                self.fail_among(what, given.max(1), true, now);
             }
         }
         Ok(())
@@ -661,17 +725,17 @@ impl Exec {
         let among = self.under_way().max(self.given) - self.answers.whole;
         self.answers.cut_the_tail();
         self.answers.ready = self.answers.whole;
-        self.fail_among(why, among.max(1), now);
+        self.fail_among(why, among.max(1), false, now);
     }
 
-    fn fail_among(&mut self, why: String, among: usize, now: u64) {
+    fn fail_among(&mut self, why: String, among: usize, is_surplus: bool, now: u64) {
         self.end_process();
         self.is_asked_again = false;
         let why = match self.words(now) {
             words if words.is_empty() => why,
             words => format!("{why}, saying {words:?}"),
         };
-        self.fault = Some(Fault { why, among });
+        self.fault = Some(Fault { why, among, is_surplus });
     }
 
     /// What it said at last.
@@ -693,7 +757,7 @@ impl Exec {
         if self.answers.ready > 0 {
             return Ok(());
         }
-        let Some(Fault { why, among }) = self.fault.take() else { return Ok(()) };
+        let Some(Fault { why, among, is_surplus }) = self.fault.take() else { return Ok(()) };
         self.given = 0;
         let had_proof = std::mem::take(&mut self.has_proof);
         let path = &self.command.program.text;
@@ -719,7 +783,8 @@ impl Exec {
         };
         if is_convicted {
             self.tries = 0;
-            self.convicts.push_back(format!("exec: {why}, twice"));
+            let reason = format!("exec: {why}, twice");
+            self.convicts.push_back(Convict { reason, is_surplus });
         }
         if self.convicts.len() >= IN_A_ROW {
             self.convicts.clear();

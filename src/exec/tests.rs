@@ -121,7 +121,7 @@ fn run_until(
 }
 
 fn lines(n: usize) -> Vec<String> {
-    (0..n).map(|n| format!("{{\"n\":{n}}}")).collect()
+    (0..n).map(line).collect()
 }
 
 /// All lines but these have their answer, in order; these have failed, for reasons with these words.
@@ -142,6 +142,33 @@ fn all_but(came: &[Came], lines: &[String], failed: &[usize], words: &str) {
     }
 }
 
+fn line(n: usize) -> String {
+    format!("{{\"n\":{n}}}")
+}
+
+fn plus(n: usize) -> String {
+    format!("+{}", line(n))
+}
+
+/// Gives it all of these lines, and takes the answers of so many.
+fn take(exec: &mut Exec, lines: &[String], many: usize) -> Vec<Came> {
+    lines.iter().for_each(|line| exec.give(line.as_bytes()));
+    let (mut came, begin) = (Vec::new(), Instant::now());
+    while came.len() < many {
+        assert!(begin.elapsed() < FOREVER, "{came:?}");
+        exec.pump(true, sys::clock::now_ms()).unwrap();
+        let Some(Said::Answer { line, answer }) = exec.said() else {
+            let wait = exec.next_event(sys::clock::now_ms()).unwrap_or(Duration::from_millis(200));
+            let _ = sys::poll(&exec.watched(), Some(wait));
+            continue;
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        came.push(Came::Answer(text(line), text(answer)));
+        exec.pop();
+    }
+    came
+}
+
 /// A converter in Python, whose lines are the body of its loop. It writes down each start.
 fn python(flush: bool, body: &str) -> Script {
     let script = Script::new("");
@@ -153,6 +180,20 @@ fn python(flush: bool, body: &str) -> Script {
         if flush { "True" } else { "False" }
     ));
     script
+}
+
+/// In such a body: line 9 is not answered before the test has said so.
+const WAITS: &str =
+    "    while n == 9 and not os.path.exists(sys.argv[0] + '.go'): time.sleep(0.01)";
+
+/// A converter that says all behind line 4 at once, when it has line 9 and the test has said so.
+fn at_once(body: &str) -> Script {
+    python(
+        true,
+        &format!(
+            "{body}\n{WAITS}\n    print('+' + line if line else '', flush=n < 5 or n == 9)\n    continue"
+        ),
+    )
 }
 
 #[test]
@@ -317,11 +358,75 @@ fn more_answers_than_lines_spoil_the_delta_where_nobody_knows_whose_they_are() {
     let (came, troubles) = run(&mut script.exec(), &lines(10));
     all_but(&came, &lines(10), &[5], "lines for 1");
     assert_eq!(troubles, []);
+    // Line 5's second answer was taken for line 6.
+    let script = python(true, &format!("{body}\n{WAITS}"));
+    let mut exec = script.exec();
+    let came = take(&mut exec, &lines(10), 8);
+    assert_eq!(came.last(), Some(&Came::Answer(line(7), plus(6))));
+    std::fs::write(script.path("conv.go"), "").unwrap();
+    let (came, troubles) = run_until(&mut exec, &[], |t| matches!(t, Trouble::Spoiled(_)));
+    assert_eq!(troubles, [Trouble::Spoiled(SPOILED.into())]);
+    assert!(came.len() < 2, "the last line is not done");
+}
+
+#[test]
+fn an_answer_too_many_that_is_read_late_spoils_nothing_that_was_taken_before() {
+    for (extra, at) in [("bad: no price", 5), ("{}", 5), ("{}", 9)] {
+        let script = at_once(&format!("    if n == {at}: print({extra:?})"));
+        let (mut exec, lines) = (script.exec(), lines(10));
+        let mut came = take(&mut exec, &lines, 5);
+        std::fs::write(script.path("conv.go"), "").unwrap();
+        let (others, troubles) = run(&mut exec, &[]);
+        came.extend(others);
+        all_but(&came, &lines, &[at], "it gave 2 lines for 1");
+        assert_eq!(troubles, []);
+    }
+}
+
+#[test]
+fn an_answer_too_many_among_the_taken_ones_spoils_the_delta_whatever_comes_behind() {
+    // Another answer, one like all others, one more at the end, a line that fails when it is asked for again.
+    for body in [
+        "    if n == 2: print('{}')",
+        "    if n == 2: print()\n    if n: line = ''",
+        "    if n in (2, 9): print('{}')",
+        "    if n == 2: print('{}')\n    if n == 6 and os.path.getsize(os.path.dirname(sys.argv[0]) + '/starts') > 1: sys.exit(1)",
+    ] {
+        let script = at_once(body);
+        let mut exec = script.exec();
+        let mut came = take(&mut exec, &lines(10), 5);
+        std::fs::write(script.path("conv.go"), "").unwrap();
+        let (others, troubles) = run_until(&mut exec, &[], |t| matches!(t, Trouble::Spoiled(_)));
+        came.extend(others);
+        assert_eq!(troubles, [Trouble::Spoiled(SPOILED.into())], "{body}: {came:?}");
+        assert!(came.len() < 10, "{body}: the last line is not done");
+    }
+}
+
+#[test]
+fn one_that_is_still_at_work_may_have_more_to_say() {
+    let body = "    if n == 2:\n        print('+' + line, flush=True)\n        \
+                until = time.process_time() + 0.1\n        \
+                while time.process_time() < until: pass\n        line = ''";
     let script = python(true, body);
-    let (came, troubles) =
-        run_until(&mut script.exec(), &lines(60_000), |t| matches!(t, Trouble::Spoiled(_)));
-    assert_eq!(troubles.len(), 1, "{troubles:?}");
-    assert!(came.len() < 60_000, "the last line is not done");
+    let lines = lines(3);
+    let (came, troubles) = run(&mut script.exec(), &lines);
+    all_but(&came, &lines, &[2], "it gave 2 lines for 1");
+    assert_eq!(troubles, []);
+}
+
+#[test]
+fn one_that_never_rests_is_waited_for_only_so_long() {
+    let script = Script::new(
+        "#!/usr/bin/env python3\nimport os, select\nwhile True:\n    \
+         if not select.select([0], [], [], 0)[0]: continue\n    got = os.read(0, 1 << 16)\n    \
+         if not got: break\n    \
+         os.write(1, b''.join(b'+' + line + b'\\n' for line in got.splitlines()))\n",
+    );
+    let lines = lines(3);
+    let (came, troubles) = run(&mut script.exec(), &lines);
+    all_but(&came, &lines, &[], "");
+    assert_eq!(troubles, []);
 }
 
 #[test]
