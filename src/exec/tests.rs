@@ -406,7 +406,7 @@ fn an_answer_too_many_among_the_taken_ones_spoils_the_delta_whatever_comes_behin
 #[test]
 fn one_that_is_still_at_work_may_have_more_to_say() {
     let body = "    if n == 2:\n        print('+' + line, flush=True)\n        \
-                until = time.process_time() + 0.1\n        \
+                until = time.process_time() + 0.03\n        \
                 while time.process_time() < until: pass\n        line = ''";
     let script = python(true, body);
     let lines = lines(3);
