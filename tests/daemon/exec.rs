@@ -499,3 +499,31 @@ fn a_dry_run_streams_through_a_converter() {
         .says("answers nothing: it ended with exit status 1");
     assert!(run.stderr.starts_with("no database\n"), "{run:?}");
 }
+
+#[test]
+fn what_the_converter_answers_is_held_against_the_schema_and_it_is_asked_once() {
+    for flush in [true, false] {
+        let solr = FakeSolr::up();
+        solr.set_schema(Some(crate::schema::schema(&[("n_i", "pint")])));
+        let site = site(&solr, "    open(sys.argv[0] + '.asked', 'a').write(line)", flush, "");
+        let daemon = Daemon::start(&site);
+        let text = lines(20).replace("\"n\":7}", "\"n\":7.5}");
+        site.hand_over("a.jsonl", &text);
+        daemon.wait("it is settled", |s| s["totals"]["deltas"] == 1);
+        assert_eq!(solr.ids().len(), 19);
+        let rejects = site.rejects("a.jsonl");
+        assert_eq!((rejects.len(), &rejects[0]["line"]), (1, &json!(8)), "{rejects:?}");
+        assert_eq!(
+            rejects[0]["reason"],
+            "n_i (pint): 7.5 is no whole number, and Solr would store 7"
+        );
+        let asked = std::fs::read_to_string(site.path("conv.asked")).unwrap();
+        assert_eq!(asked.matches("7.5").count(), 1, "the schema's refusal is not its fault");
+        // Mended, it is delivered.
+        solr.set_schema(Some(crate::schema::schema(&[("n_i", "string")])));
+        site.run(&["retry", "a.jsonl"]).code(0);
+        daemon.wait("it is settled", |s| s["totals"]["deltas"] == 2);
+        assert_eq!((solr.ids().len(), site.names("rejected")), (20, vec![]));
+        daemon.stop();
+    }
+}
