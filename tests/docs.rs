@@ -64,3 +64,50 @@ fn the_cookbook_shows_the_conversions_that_are_tested() {
         }
     }
 }
+
+/// The guide's table of reasons, its rows.
+fn reasons(root: &Path) -> Vec<String> {
+    let guide = std::fs::read_to_string(root.join("docs/operators.md")).expect("the guide");
+    let (_, table) = guide.split_once("| code | it says |").expect("the table of reasons");
+    let (table, _) = table.split_once("\n\n").expect("its end");
+    table.lines().skip(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_guide_says_of_each_reason_of_the_health_what_to_do() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(root.join("src/status/health.rs")).expect("the codes");
+    let codes: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub const ")?.split('"').nth(1))
+        .collect();
+    assert!(codes.len() > 10, "{codes:?}");
+    let rows = reasons(root);
+    let told: BTreeSet<&str> =
+        rows.iter().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(told, codes);
+}
+
+#[test]
+fn the_guide_quotes_what_the_program_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = String::new();
+    sources(&root.join("src"), &mut all);
+    let mut quoted = 0;
+    for row in reasons(root) {
+        let says = row.split(" | ").nth(1).expect("what it says");
+        for words in says.split('`').skip(1).step_by(2) {
+            let (words, _) = words.split_once(": ").unwrap_or((words, ""));
+            // Between the figures stands what is the program's alone.
+            for part in words.split(|c: char| c.is_ascii_digit()) {
+                let part = part.split(['…', '"']).next().expect("a part").trim();
+                let plain = part.trim_end_matches(" s").trim_end_matches('s');
+                if plain.split_whitespace().count() > 1 && !plain.contains(".jsonl") {
+                    assert!(all.contains(plain), "{plain:?} of {row}");
+                    quoted += 1;
+                }
+            }
+        }
+    }
+    assert!(quoted > 10, "{quoted}");
+}

@@ -19,6 +19,7 @@ mod disk;
 mod exec;
 mod feed;
 mod garbage;
+mod guide;
 mod hostile;
 mod lanes;
 mod late;

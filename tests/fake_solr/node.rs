@@ -216,6 +216,13 @@ impl FakeSolr {
         state.docs.insert(id.to_owned(), doc);
     }
 
+    /// It is set back to a backup in which there was nothing.
+    pub fn forget(&self) {
+        let mut state = self.running.shared.lock();
+        state.versions.clear();
+        state.docs.clear();
+    }
+
     /// How many updates it has had.
     pub fn requests(&self) -> usize {
         self.lock().updates
