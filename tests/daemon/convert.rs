@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -292,11 +293,11 @@ fn a_program_in_jq_makes_documents_and_its_errors_are_the_lines() {
     site.run(&["feed", "c.jsonl"]).code(78).says(&place);
 }
 
-/// A block of README.md by the comment above it.
+/// A block of README.md or of docs/conversion.md by the comment above it.
 pub fn block(mark: &str) -> String {
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let (_, behind) = readme.split_once(&format!("<!-- conversion: {mark} -->\n```")).expect(mark);
+    let page = |name| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+    let pages = page("README.md").unwrap() + &page("docs/conversion.md").unwrap();
+    let (_, behind) = pages.split_once(&format!("<!-- conversion: {mark} -->\n```")).expect(mark);
     let (_, text) = behind.split_once('\n').unwrap();
     text.split("```").next().unwrap().to_owned()
 }
@@ -310,6 +311,24 @@ fn the_readmes_example_does_what_it_shows() {
     std::fs::write(site.path("offers.jsonl"), block("lines")).unwrap();
     let run = site.run(&["convert", "offers.jsonl"]).code(1);
     assert_eq!((run.stdout, run.stderr), (block("documents"), block("rejects")));
+}
+
+#[test]
+fn every_configuration_that_the_page_on_conversion_shows_is_right() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/conversion.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page.split("\n```toml\n").skip(1).collect();
+    assert_eq!(blocks.len(), page.matches("[convert]\n").count(), "each block is one");
+    for block in blocks {
+        let (block, _) = block.split_once("```\n").unwrap();
+        let site = Site::new("http://localhost:9/solr");
+        let base = std::fs::read_to_string(site.config()).unwrap();
+        // (A converter has to be there.)
+        site.write_config(
+            &format!("{base}\n{block}").replace("/usr/local/bin/convert", "/bin/cat"),
+        );
+        site.run(&["check"]).code(0);
+    }
 }
 
 #[test]
