@@ -306,7 +306,7 @@ fn judge_head(reply: &Reply) -> (Option<Answer<'_>>, Option<Verdict>) {
                 overload: status == 429,
                 unsent: status == 429,
                 stale: matches!(status, 500 | 503 | 510),
-                ..passing(format!("HTTP {status}{}", said()))
+                ..passing(format!("HTTP {status}{}{}", said(), remedy(status, message.as_deref())))
             };
             // What one node says of another is nothing about a document.
             let own = answer.as_ref().is_some_and(|a| a.error.is_some() && !a.is_of_another());
@@ -314,6 +314,17 @@ fn judge_head(reply: &Reply) -> (Option<Answer<'_>>, Option<Verdict>) {
         }
     };
     (answer, verdict)
+}
+
+/// What an operator can do where Solr does not help itself: after an expired ZooKeeper session a replica may go on
+/// taking itself for the leader, and refuses for ever what the one that leads passes on (seen with Solr 9.10;
+/// `DistributedZkUpdateProcessor.doDefensiveChecks` says these words).
+fn remedy(status: u16, message: Option<&str>) -> &'static str {
+    let of_two = message.is_some_and(|m| m.ends_with("coming from leader, but we are the leader"));
+    match (status, of_two) {
+        (510, true) => "; if that lasts, restart the node of the shard's other replica",
+        _ => "",
+    }
 }
 
 impl Answer<'_> {

@@ -137,6 +137,15 @@ fn a_message_with_half_a_character_is_read_all_the_same() {
 }
 
 #[test]
+fn a_replica_that_takes_itself_for_the_leader_is_told_with_the_remedy() {
+    let said = r#"{"error":{"msg":"Request says it is coming from leader, but we are the leader","code":510}}"#;
+    let words = "HTTP 510: Request says it is coming from leader, but we are the leader; if that lasts, \
+                 restart the node of the shard's other replica";
+    assert_eq!(waits(&["a"], 510, said), (Trouble::Passing, words.to_owned()));
+    assert_eq!(waits(&["a"], 510, "").1, "HTTP 510");
+}
+
+#[test]
 fn what_may_pass_is_told_from_what_stays() {
     let async_500 = r#"{"responseHeader":{"rf":2147483647,"status":500,"QTime":2},"error":{"msg":
         "Async exception during distributed update: java.net.ConnectException: Connection refused","code":500}}"#;

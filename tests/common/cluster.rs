@@ -194,17 +194,24 @@ impl Collection {
     }
 
     /// Restarts the nodes that have a replica which is not active: now and then one that lost ZooKeeper
-    /// thinks that it leads, or a shard has no leader, and neither ever recovers. Answers how many.
+    /// thinks that it leads, or a shard has no leader, and neither ever recovers. Where all are, it is one that is
+    /// active and refuses what its leader passes on ("but we are the leader"): the nodes of those that do not lead, then,
+    /// one after the other. Answers how many.
     pub fn revive(&self) -> usize {
         let replicas = self.replicas();
-        let ill =
-            replicas.iter().flat_map(|(_, replicas)| replicas).filter(|r| r["state"] != "active");
-        let nodes: BTreeSet<&str> = ill.map(|r| r["base_url"].as_str().unwrap()).collect();
+        let all = || replicas.iter().flat_map(|(_, replicas)| replicas);
+        let ill: Vec<&Value> = all().filter(|r| r["state"] != "active").collect();
+        let (what, ill) = match ill.as_slice() {
+            [] => ("does not lead", all().filter(|r| r["leader"] != "true").collect()),
+            _ => ("has not recovered", ill),
+        };
+        let nodes: BTreeSet<&str> = ill.iter().map(|r| r["base_url"].as_str().unwrap()).collect();
         for node in &nodes {
-            println!("a replica on {node} has not recovered: its node is restarted");
+            println!("a replica on {node} {what}: its node is restarted");
             let number = self.urls.iter().position(|url| url == node).expect("a node") + 1;
             solrcloud(&["stop", &number.to_string()]);
             solrcloud(&["start", &number.to_string()]);
+            self.are_all_active_within(MINUTES);
         }
         nodes.len()
     }
