@@ -6,7 +6,7 @@
 //! and passes the same checks.
 //!
 //! - `fields` a document field by field; `cast` what is done to a value, `number` exactly
-//! - `jq` a document by a program in jq
+//! - `jq` a document by a program in jq; `jq/straight`, where each part of it has one output
 //! - by the operator's own converter: what it answers is judged here, its process is the crate `exec`'s
 //! - `json` what a text is as JSON
 //!
