@@ -314,7 +314,9 @@ impl Campaign<'_> {
             if confirmed != before {
                 (since, before) = (Instant::now(), confirmed);
             }
-            if since.elapsed() > HANGS / 3 && !std::mem::replace(&mut revived, true) {
+            // (A leader that cannot pass on what it has taken confirms that all the same, again and again.)
+            let hangs = since.elapsed() > HANGS / 3 || begin.elapsed() > HANGS;
+            if hangs && !std::mem::replace(&mut revived, true) {
                 self.revive();
                 since = Instant::now();
             }
