@@ -16,6 +16,7 @@ pub(crate) fn check(cli: &Cli, solr: bool) -> Result<ExitCode, Trouble> {
         .and_then(|config| crate::conversion(&config).map(|_| config))
         .map_err(wrong)?;
     println!("{}: the configuration is right", path.display());
+    tell(at_their_places(&config, open_page(&config).into_iter().collect()));
     if solr { beside_solr(&config) } else { Ok(ExitCode::SUCCESS) }
 }
 
@@ -48,9 +49,7 @@ fn beside_solr(config: &Config) -> Result<ExitCode, Trouble> {
     }
     let (wrong, notes): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|finding| finding.weight == Weight::Mistake);
-    if let Some(notes) = at_their_places(config, notes) {
-        notes.0.iter().for_each(|note| println!("note: {}", note.with_caret()));
-    }
+    tell(at_their_places(config, notes));
     match at_their_places(config, wrong) {
         Some(mistakes) => Err(self::wrong(mistakes)),
         None => Ok(ExitCode::SUCCESS),
@@ -61,6 +60,28 @@ fn at_their_places(config: &Config, found: Vec<Finding>) -> Option<Mistakes> {
     let found: Vec<_> = found.into_iter().map(|finding| (finding.at, finding.what)).collect();
     let placed = config::at_their_places(&config.path, &found);
     (!placed.is_empty()).then_some(Mistakes(placed))
+}
+
+fn tell(notes: Option<Mistakes>) {
+    let notes = notes.into_iter().flat_map(|notes| notes.0);
+    notes.for_each(|note| println!("note: {}", note.with_caret()));
+}
+
+/// The page has no password.
+fn open_page(config: &Config) -> Option<Finding> {
+    let address = config.monitor.http.filter(|address| !address.ip().is_loopback())?;
+    let (port, from) = match address.ip().is_unspecified() {
+        true => (address.port(), "any of this machine's addresses"),
+        false => (address.port(), "it"),
+    };
+    Some(Finding {
+        weight: Weight::Note,
+        at: ["monitor", "http"].map(str::to_owned).to_vec(),
+        what: format!(
+            "whoever reaches {from} reads the status, without a password; it takes no commands. For this \
+             machine alone, or for those who come through ssh or a proxy: \"127.0.0.1:{port}\""
+        ),
+    })
 }
 
 /// No document would ever count.

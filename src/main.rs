@@ -118,6 +118,7 @@ fn deliver(options: Options) -> Result<Outcome, Trouble> {
                 pipe: seat.pipe,
                 status: seat.status,
                 control: seat.control,
+                http: seat.http,
                 log: seat.log,
                 newborn: seat.newborn,
             })

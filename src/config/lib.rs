@@ -12,7 +12,6 @@
 //! - `walk` the file's keys, their defaults and bounds, and what must fit together
 //! - `fields` the same for `[convert]`, which is `conversion`, with `date`
 //! - `units`, `url` what durations, sizes and addresses mean
-//! - `not_yet` what this version refuses
 //! - `places` mistakes that only show elsewhere, at their places in the file
 //! - `mistakes` line, column, words
 
@@ -20,7 +19,6 @@ pub mod conversion;
 pub mod date;
 mod fields;
 mod mistakes;
-mod not_yet;
 mod places;
 mod read;
 mod units;
@@ -271,7 +269,7 @@ pub struct Monitor {
     pub status: Socket,
     /// This one also takes commands: [`DEFAULT_CONTROL_SOCKET`], mode 0660, group `solr-updater`.
     pub control: Socket,
-    /// The address of the metrics and the status page. None.
+    /// The address of the metrics and the status page, its port never 0. None.
     pub http: Option<SocketAddr>,
 }
 
@@ -392,11 +390,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
 pub fn parse(text: &str, path: &Path) -> Result<Config, Mistakes> {
     let page = Page::new(path, text);
     let config = match DeTable::parse(text) {
-        Ok(table) => {
-            let config = walk::file(path, &page, table.get_ref());
-            not_yet::refuse(table.get_ref(), &page);
-            Some(config)
-        }
+        Ok(table) => Some(walk::file(path, &page, table.get_ref())),
         Err(error) => {
             note_syntax(&page, &error);
             None

@@ -145,12 +145,6 @@ impl<'a> Page<'a> {
         self.found.borrow_mut().push((span, message));
     }
 
-    /// The mistake that makes all others at its place idle talk.
-    pub(crate) fn only_mistake(&self, span: Range<usize>, message: String) {
-        self.found.borrow_mut().retain(|(at, _)| *at != span);
-        self.mistake(span, message);
-    }
-
     /// What stands there, fit for a message: one line, not long, no password.
     pub(crate) fn excerpt(&self, span: &Range<usize>) -> String {
         excerpt(self.raw(span))

@@ -322,9 +322,12 @@ impl<'p> Section<'p> {
     }
 
     /// An address and port to listen on.
+    /// An IP address and a port; `like` is an example of both. No name: whoever reads a configuration
+    /// resolves nothing.
     pub(crate) fn address(&mut self, key: &'static str, like: &str) -> Read<SocketAddr> {
         let want = format!("an IP address and a port such as \"{like}\"");
-        self.string(key, &want, |text| text.parse().map_err(|_| format!("need {want}")))
+        let or_what = |why: Option<String>| why.unwrap_or(format!("need {want}"));
+        self.string(key, &want, |text| units::address(text).map_err(or_what))
     }
 
     /// A list of strings, each read by `meaning`; one that is wrong makes the list wrong.

@@ -5,8 +5,7 @@ use super::*;
 const MINIMAL: &str =
     "[spool]\ndir = \"/s\"\n[solr]\nurls = [\"http://a:8983/solr\"]\ncollection = \"c\"\n";
 
-/// INTERFACE.md's example, less what `not_yet` refuses, what excludes each other, and certificates,
-/// which go with https alone.
+/// INTERFACE.md's example, less what excludes each other, and certificates, which go with https alone.
 const FULL: &str = r#"
 [spool]
 dir          = "/var/spool/solr-updater"
@@ -50,7 +49,7 @@ most  = "31s"
 [monitor]
 status  = { socket = "/run/a.sock", mode = "0600" }
 control = { socket = "/run/b.sock", mode = "660", group = "ops" }
-
+http    = "127.0.0.2:9985"
 [health]
 lag      = { warning = "6m", critical = "31m" }
 solr     = { warning = "16s", critical = "2m" }
@@ -211,7 +210,7 @@ fn every_key_of_the_interface_is_read() {
                 mode: 0o660,
                 group: Some("ops".to_owned()),
             },
-            http: None,
+            http: Some("127.0.0.2:9985".parse().unwrap()),
         },
         health: Health {
             lag: Limits { warning: secs(360), critical: secs(1860) },
@@ -677,11 +676,30 @@ fn certificates_go_with_https() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused_not_ignored() {
-    assert_eq!(
-        more("[monitor]\nhttp = \"127.0.0.1:9984\""),
-        "7:8: monitor.http = \"127.0.0.1:9984\": this version has no http page yet: leave it out and ask the status socket"
-    );
+fn the_pages_address_is_an_ip_address_and_a_port() {
+    for good in ["127.0.0.1:9984", "[::1]:80", "0.0.0.0:1", "[::]:65535"] {
+        let text = format!("{MINIMAL}[monitor]\nhttp = \"{good}\"");
+        assert_eq!(read(&text).unwrap().monitor.http, Some(good.parse().unwrap()));
+    }
+    let want = "need an IP address and a port such as \"127.0.0.1:9984\"";
+    for (bad, why) in [
+        ("\"\"", want),
+        ("9984", "need an IP address and a port such as \"127.0.0.1:9984\", in quotes"),
+        ("\"9984\"", "need an address before the port: \"127.0.0.1:9984\""),
+        ("\":9984\"", "need an address before the port: \"127.0.0.1:9984\""),
+        ("\"127.0.0.1\"", "need a port behind the address: \"127.0.0.1:9984\""),
+        ("\"::1\"", "need a port behind the address: \"[::1]:9984\""),
+        ("\"127.0.0.1:0\"", "need a port from 1 to 65535"),
+        ("\"127.0.0.1:70000\"", "need a port from 1 to 65535"),
+        (
+            "\"localhost:9984\"",
+            "need an IP address, for no name is looked up here: \"127.0.0.1:9984\"",
+        ),
+        ("\"http://127.0.0.1:9984/\"", "need the address and the port alone: \"127.0.0.1:9984\""),
+    ] {
+        let told = more(&format!("[monitor]\nhttp = {bad}"));
+        assert_eq!(told, format!("7:8: monitor.http = {bad}: {why}"));
+    }
 }
 
 #[test]
@@ -979,8 +997,16 @@ fn the_shipped_examples_of_a_conversion_are_good() {
 
 #[test]
 fn the_shipped_file_tells_the_true_defaults() {
-    let no_default =
-        ["username", "password_file", "token_file", "ca_file", "client_cert", "count", "file"];
+    let no_default = [
+        "username",
+        "password_file",
+        "token_file",
+        "ca_file",
+        "client_cert",
+        "count",
+        "http",
+        "file",
+    ];
     assert_eq!(read(&uncommented(&no_default)), read(SHIPPED));
     let https = |but: &[&str]| uncommented(but).replacen("[\"http:", "[\"https:", 1);
     let with_user = read(&https(&["token_file"])).unwrap();
@@ -999,9 +1025,7 @@ fn the_shipped_file_leaves_out_no_key_that_this_version_carries_out() {
         let told = more_in(section);
         let known =
             &told[told.rfind("(known: ").expect("it lists them") + 8..told.rfind(')').unwrap()];
-        for key in
-            known.split(", ").filter(|key| !not_yet::is_refused_at_all(&format!("{section}.{key}")))
-        {
+        for key in known.split(", ") {
             let offered = uncommented(&[]);
             let table = &offered[offered.find(&format!("[{section}]\n")).unwrap()..];
             assert!(table.contains(&format!("\n{key} = ")), "[{section}] has no {key}");

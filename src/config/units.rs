@@ -2,6 +2,7 @@
 //! left out. Strict, because a `30` that is meant as seconds and read as something else is found by
 //! nobody until it hurts.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 const DURATIONS: [(&str, u64); 5] =
@@ -17,6 +18,38 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// `512B`, `64KiB`, `1MiB`, `10GiB`, `2TiB`, in bytes; else what is wrong with it.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     number_with_unit(text, &SIZES, "B, KiB, MiB, GiB or TiB")
+}
+
+/// `127.0.0.1:9984`, `[::1]:9984`; else what is wrong with it, where that can be told.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, Option<String>> {
+    match text.parse() {
+        Ok(address) if SocketAddr::port(&address) != 0 => Ok(address),
+        Ok(_) => Err(Some("need a port from 1 to 65535".to_owned())),
+        Err(_) => Err(what_is_wrong_with_address(text)),
+    }
+}
+
+fn what_is_wrong_with_address(text: &str) -> Option<String> {
+    let plain = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    if let Some(address) = plain.filter(|plain| address(plain).is_ok()) {
+        return Some(format!("need the address and the port alone: \"{address}\""));
+    }
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Some(format!("need a port behind the address: \"{}\"", SocketAddr::new(ip, 9984)));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let with_port = || format!("\"127.0.0.1:{}\"", port.parse::<u16>().unwrap_or(9984));
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        _ if !is_number => None,
+        Ok(_) => Some("need a port from 1 to 65535".to_owned()),
+        Err(_) if host.is_empty() => {
+            Some(format!("need an address before the port: {}", with_port()))
+        }
+        Err(_) => {
+            Some(format!("need an IP address, for no name is looked up here: {}", with_port()))
+        }
+    }
 }
 
 /// A duration as one would write it: in the largest unit that leaves no rest.

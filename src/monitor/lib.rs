@@ -1,4 +1,4 @@
-//! The monitor: answers on the sockets, from the scoreboard and the spool's folders alone, so it
+//! The monitor: answers on the sockets, and by HTTP where that is asked for, from the scoreboard and the spool's folders alone, so it
 //! answers while the parent or every worker hangs, and says so.
 //!
 //! One poll loop, no thread. A client that is slow, silent, floods or never reads costs its own
@@ -9,6 +9,7 @@
 mod client;
 mod clients;
 mod folders;
+mod http;
 mod listing;
 mod metrics;
 mod rates;
@@ -23,11 +24,12 @@ use orders::{Answer, Command, Done, Message, Plea};
 use scoreboard::Board;
 use slog::{Logger, debug, error, warn};
 use spool::Spool;
-use status::Document;
+use status::{Document, Level};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 use sys::clock::now_ms;
 use sys::socket::{Received, Sent, receive_message, send_message};
@@ -35,6 +37,7 @@ use sys::{Interest, Newborn, Signal, Signals};
 
 use client::{Client, Rights};
 use clients::Clients;
+use http::{Path, Server};
 use sight::Sight;
 use words::Request;
 
@@ -63,6 +66,8 @@ pub struct Seat {
     pub status: OwnedFd,
     /// The listening control socket.
     pub control: OwnedFd,
+    /// The page's listening socket, if there is a page.
+    pub http: Option<OwnedFd>,
     /// Its log.
     pub log: Logger,
     /// What is left to do of its birth.
@@ -89,6 +94,8 @@ pub fn run(seat: Seat) -> i32 {
         }
     };
     seat.newborn.unblock_signals();
+    let limit = sys::limits::raise_open_files();
+    let http = seat.http.map(|listener| Server::on(listener, limit));
     let mut monitor = Monitor {
         // From a descriptor there is no name to be reclaimed: dropping it unlinks nothing.
         listeners: [
@@ -99,7 +106,8 @@ pub fn run(seat: Seat) -> i32 {
         signals,
         sight: Sight::new(seat.config, seat.spool.clone(), seat.board),
         spool: seat.spool,
-        clients: Clients::under(sys::limits::raise_open_files()),
+        clients: Clients::under(left_to_clients(limit, http.as_ref())),
+        http,
         again: BTreeSet::new(),
         deaf_until: 0,
         answers: None,
@@ -111,8 +119,15 @@ pub fn run(seat: Seat) -> i32 {
     monitor.serve()
 }
 
+/// So many descriptors are not the page's.
+fn left_to_clients(limit: u64, http: Option<&Server>) -> u64 {
+    limit - http.map_or(0, |_| http::seats(limit) as u64).min(limit)
+}
+
 struct Monitor {
     listeners: [(Listener, Rights); 2],
+    /// The page, if there is one. Taken out while it is talked with.
+    http: Option<Server>,
     pipe: OwnedFd,
     signals: Signals,
     sight: Sight,
@@ -138,6 +153,8 @@ struct Answers {
     health: String,
     document: Document,
     metrics: OnceCell<String>,
+    /// What was asked for by HTTP: the code and the body.
+    http: BTreeMap<Path, (u16, Rc<str>)>,
 }
 
 impl Monitor {
@@ -169,16 +186,21 @@ impl Monitor {
             }
             // Before newcomers: who has spoken is not silent.
             self.converse(ready.clients);
+            self.converse_by_http(ready.http);
             for n in 0..2 {
                 if ready.listeners[n] && leave_by.is_none() {
                     self.accept(n);
                 }
             }
+            if ready.http_listener && leave_by.is_none() {
+                self.accept_by_http();
+            }
         }
     }
 
     fn owes_answers(&self) -> bool {
-        !self.again.is_empty() || self.clients.iter().any(|(_, client)| client.owes())
+        let by_http = self.http.as_ref().is_some_and(Server::owes);
+        by_http || !self.again.is_empty() || self.clients.iter().any(|(_, client)| client.owes())
     }
 
     fn wait(&self, now: u64, by: u64, leaving: bool) -> io::Result<Ready> {
@@ -190,6 +212,7 @@ impl Monitor {
         let is_deaf = now < self.deaf_until;
         if !leaving && !is_deaf {
             descriptors.extend(self.listeners.iter().map(|(l, _)| (l.as_fd(), Interest::Read)));
+            descriptors.extend(self.http.iter().map(|http| (http.listener(), Interest::Read)));
         }
         let first = descriptors.len();
         let mut ids = Vec::new();
@@ -199,17 +222,30 @@ impl Monitor {
                 ids.push(id);
             }
         }
+        let clients = ids.len();
+        for (id, connection, interest) in self.http.iter().flat_map(Server::connections) {
+            descriptors.push((connection, interest));
+            ids.push(id);
+        }
+        let by =
+            self.http.as_ref().and_then(Server::deadline).map_or(by, |time_up| time_up.min(by));
         let by = match () {
-            () if !self.again.is_empty() => now,
+            () if !self.again.is_empty() || self.http.as_ref().is_some_and(Server::is_busy) => now,
             () if is_deaf => by.min(self.deaf_until),
             () => by,
         };
         let polled = sys::poll(&descriptors, Some(Duration::from_millis(by.saturating_sub(now))))?;
         let is_ready = |n: usize| polled[n].readable || polled[n].writable;
-        let ready = ids.into_iter().enumerate().filter(|(n, _)| is_ready(first + n));
+        let listens = |n: usize| listeners + n < first && is_ready(listeners + n);
+        let of = |from: usize, ids: &[u64]| -> Vec<u64> {
+            let ids = ids.iter().enumerate();
+            ids.filter(|(n, _)| is_ready(from + n)).map(|(_, id)| *id).collect()
+        };
         Ok(Ready {
-            listeners: [0, 1].map(|n| listeners + n < first && is_ready(listeners + n)),
-            clients: ready.map(|(_, id)| id).collect(),
+            listeners: [0, 1].map(listens),
+            clients: of(first, &ids[..clients]),
+            http_listener: listens(2),
+            http: of(first + clients, &ids[clients..]),
         })
     }
 
@@ -238,7 +274,12 @@ impl Monitor {
     fn run_short(&mut self, error: &io::Error) -> bool {
         let is_limit =
             sys::limits::is_out_of_files(error) || error.kind() == ErrorKind::InvalidInput;
-        if is_limit && self.clients.shed(sys::limits::raise_open_files()) {
+        let limit = sys::limits::raise_open_files();
+        // Who came by HTTP goes first.
+        if is_limit && self.http.as_mut().is_some_and(|http| http.shed(limit)) {
+            return true;
+        }
+        if is_limit && self.clients.shed(left_to_clients(limit, self.http.as_ref())) {
             return true;
         }
         let now = now_ms();
@@ -289,7 +330,7 @@ impl Monitor {
     }
 
     /// Made once a turn, however many ask: it is the same for all.
-    fn answers(&mut self) -> &Answers {
+    fn answers(&mut self) -> &mut Answers {
         let sight = &mut self.sight;
         self.answers.get_or_insert_with(|| {
             let document = sight.document();
@@ -297,6 +338,7 @@ impl Monitor {
                 status: status::answer::status(&document),
                 health: status::answer::health(&document.health),
                 metrics: OnceCell::new(),
+                http: BTreeMap::new(),
                 document,
             }
         })
@@ -336,6 +378,52 @@ impl Monitor {
             Request::Rejects(_) | Request::History(_) => {
                 client.say(&listing::answer(&self.spool, &request));
             }
+        }
+    }
+
+    // --- http -----------------------------------------------------------------------------------
+
+    fn accept_by_http(&mut self) {
+        let Some(http) = &mut self.http else { return };
+        if let Err(e) = http.accept(now_ms()) {
+            self.run_short(&e);
+        }
+    }
+
+    fn converse_by_http(&mut self, ready: Vec<u64>) {
+        let Some(mut http) = self.http.take() else { return };
+        http.converse(ready, now_ms(), |request| self.answer_by_http(request.path));
+        self.http = Some(http);
+    }
+
+    /// As [`Monitor::answers`]: made once a turn.
+    fn answer_by_http(&mut self, path: Path) -> http::Answer {
+        let (code, body) = match self.answers().http.get(&path) {
+            Some(made) => made.clone(),
+            None => {
+                let (code, body) = self.found(path);
+                let made = (code, Rc::from(body));
+                self.answers().http.insert(path, made.clone());
+                made
+            }
+        };
+        http::Answer::to(path, code, body)
+    }
+
+    fn found(&mut self, path: Path) -> (u16, String) {
+        match path {
+            Path::Page => (200, http::PAGE.to_owned()),
+            Path::Status => (200, self.answers().document.to_line()),
+            Path::Metrics => (200, self.metrics().to_owned()),
+            Path::Health => {
+                let health = &self.answers().document.health;
+                let code = if health.state == Level::Critical { 503 } else { 200 };
+                (code, status::page::verdict(health))
+            }
+            Path::History => match listing::history(&self.spool, words::HISTORY) {
+                Ok(line) => (200, line),
+                Err(refusal) => (503, status::answer::refused(refusal.code, &refusal.message)),
+            },
         }
     }
 
@@ -399,4 +487,6 @@ impl Monitor {
 struct Ready {
     listeners: [bool; 2],
     clients: Vec<u64>,
+    http_listener: bool,
+    http: Vec<u64>,
 }

@@ -221,7 +221,8 @@ struct History {
     history: Vec<Entry>,
 }
 
-fn history(spool: &Spool, most: usize) -> Result<String, Refusal> {
+/// The deltas settled last.
+pub(crate) fn history(spool: &Spool, most: usize) -> Result<String, Refusal> {
     let past = spool.history(most.min(MOST_HISTORY)).map_err(|e| unreadable(spool.dir(), &e))?;
     Ok(line(&History { ok: true, history: past.into_iter().map(Entry::of).collect() }))
 }

@@ -34,7 +34,7 @@ pub(crate) const COMMANDS: &[&str] =
     &["reload", "pause", "resume", "stop", "cancel", "rejects", "retry", "drop", "history"];
 
 /// So many deltas are told unless another number is asked for, and at most.
-const HISTORY: usize = 20;
+pub(crate) const HISTORY: usize = 20;
 pub(crate) const MOST_HISTORY: usize = 1000;
 
 /// Reads a line whose words are one blank apart.

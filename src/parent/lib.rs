@@ -104,6 +104,8 @@ pub struct MonitorSeat {
     pub status: OwnedFd,
     /// The listening control socket.
     pub control: OwnedFd,
+    /// The page's listening socket, if there is a page.
+    pub http: Option<OwnedFd>,
     /// Its log.
     pub log: Logger,
     /// What is left to do of its birth.
@@ -140,6 +142,8 @@ pub struct Settlement {
 struct Listeners {
     status: OwnedFd,
     control: OwnedFd,
+    /// The page's, if there is one.
+    http: Option<OwnedFd>,
     paths: [PathBuf; 2],
 }
 
@@ -505,13 +509,16 @@ impl Parent {
     /// In the child: what it takes along of the parent's. All else is dropped as `run` returns.
     fn seat(&mut self, post: Post, generation: u64, pipe: OwnedFd, newborn: Newborn) -> Role {
         let coming = generation != self.machine.slots().generation;
-        let (config, log) = match self.candidate.take().filter(|_| coming) {
-            Some(candidate) => (candidate.config, candidate.log),
-            None => (self.config.clone(), self.log.clone()),
-        };
+        if let Some(candidate) = self.candidate.take().filter(|_| coming) {
+            (self.config, self.log) = (candidate.config, candidate.log);
+            if let Some(listeners) = &mut self.listeners {
+                listeners.http = candidate.http;
+            }
+        }
+        let (config, log) = (self.config.clone(), self.log.clone());
         let (spool, lock, board) = (self.spool.clone(), self.lock.clone(), self.board);
         match (post, self.listeners.take()) {
-            (Post::Monitor, Some(Listeners { status, control, .. })) => {
+            (Post::Monitor, Some(Listeners { status, control, http, .. })) => {
                 Role::Monitor(MonitorSeat {
                     log: log.new(slog::o!("role" => "monitor")),
                     config,
@@ -521,6 +528,7 @@ impl Parent {
                     pipe,
                     status,
                     control,
+                    http,
                     newborn,
                 })
             }
@@ -570,7 +578,14 @@ impl Parent {
     fn ready(&self) {
         info!(self.log, "ready"; "workers" => self.config.workers.count,
             "spool" => %self.spool.dir().display(), "collection" => &self.config.solr.collection);
+        self.say_where_the_page_is();
         self.notify("READY=1\nSTATUS=delivering deltas");
+    }
+
+    fn say_where_the_page_is(&self) {
+        if let (Some(address), Task::Serve) = (self.config.monitor.http, &self.task) {
+            info!(self.log, "the page is up"; "url" => format!("http://{address}/"));
+        }
     }
 
     fn notify(&self, words: &str) {

@@ -2,17 +2,21 @@
 
 use config::Config;
 use slog::{Logger, info, warn};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::Parent;
 use crate::machine::{Event, Plan};
-use crate::start::{logger, ms};
+use crate::start::{listen_for_http, logger, ms};
 
 /// A configuration that is not in force yet, and the log that it asks for.
 pub(crate) struct Candidate {
     pub(crate) config: Config,
     pub(crate) log: Logger,
     sink: Arc<logs::Sink>,
+    /// The page's listening socket: the one that is there, or one at the new address.
+    pub(crate) http: Option<OwnedFd>,
 }
 
 /// What the machine must know of a configuration.
@@ -60,14 +64,48 @@ impl Parent {
             _ => crate::start::sink(&config, self.board.log_dropped()).map_err(|e| e.message)?,
         };
         let log = logger(&config, Arc::clone(&sink));
-        Ok(Candidate { config, log, sink })
+        let http = self.http_of(&config)?;
+        Ok(Candidate { config, log, sink, http })
+    }
+
+    /// Where the page's address stays, both generations' monitors have the one socket; else the new
+    /// one's is there before the old one's goes.
+    fn http_of(&self, config: &Config) -> Result<Option<OwnedFd>, String> {
+        let old = self.listeners.as_ref().and_then(|listeners| listeners.http.as_ref());
+        match (config.monitor.http, old) {
+            (new, Some(old)) if new == self.config.monitor.http => {
+                let same = old.try_clone();
+                same.map(Some).map_err(|e| format!("no descriptor for the page's socket: {e}"))
+            }
+            (Some(address), _) => listen_for_http(address, &config.path)
+                .map(Some)
+                .map_err(|e| self.own_page_in_the_way(address).unwrap_or(e.message)),
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// One port cannot be listened on twice, once at all addresses and once at one of them.
+    fn own_page_in_the_way(&self, address: SocketAddr) -> Option<String> {
+        let old = self.config.monitor.http.filter(|old| old.port() == address.port())?;
+        let overlaps = old.ip().is_unspecified() || address.ip().is_unspecified();
+        overlaps.then(|| {
+            format!(
+                "{}: monitor.http: the page cannot go from {old} to {address} while it is up, for they \
+                 overlap: restart the daemon, or change the port too",
+                self.config.path.display()
+            )
+        })
     }
 
     /// The candidate is in force.
     pub(crate) fn adopt(&mut self) {
-        if let Some(Candidate { config, log, sink }) = self.candidate.take() {
+        let page = self.config.monitor.http;
+        if let Some(Candidate { config, log, sink, http }) = self.candidate.take() {
             self.producer.configure(ms(config.spool.settle), ms(config.spool.poll));
             (self.config, self.log, self.sink) = (config, log, sink);
+            if let Some(listeners) = &mut self.listeners {
+                listeners.http = http;
+            }
         }
         self.let_go();
         self.counters.reloads += 1;
@@ -76,6 +114,9 @@ impl Parent {
         self.notify("READY=1\nSTATUS=delivering deltas");
         info!(self.log, "reloaded"; "workers" => self.config.workers.count,
             "generation" => self.machine.slots().generation);
+        if self.config.monitor.http != page {
+            self.say_where_the_page_is();
+        }
     }
 
     /// The candidate is not taken.

@@ -9,7 +9,9 @@ use spool::{Claim, Division, Held, Kind, Run, Spool, SpoolLock};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -239,11 +241,43 @@ pub fn lock(spool: &Spool, remedy: &str) -> Result<SpoolLock, StartError> {
 fn listen(config: &Config) -> Result<Listeners, StartError> {
     let (status, control) = (&config.monitor.status, &config.monitor.control);
     let paths = [status.path.clone(), control.path.clone()];
+    // Nothing is half started: what is bound goes again if the next cannot be.
+    let remove = |n: usize| paths.iter().take(n).for_each(|path| drop(std::fs::remove_file(path)));
     let status = bind(status)?;
-    let control = bind(control).inspect_err(|_| {
-        let _ = std::fs::remove_file(&paths[0]); // nothing is half started
-    })?;
-    Ok(Listeners { status, control, paths })
+    let control = bind(control).inspect_err(|_| remove(1))?;
+    let page = config.monitor.http.map(|address| listen_for_http(address, &config.path));
+    let http = page.transpose().inspect_err(|_| remove(2))?;
+    Ok(Listeners { status, control, http, paths })
+}
+
+/// Binds the page's socket; at once also where a connection of its last owner has not timed out yet
+/// (`SO_REUSEADDR`, which std sets). No name is resolved for an address, and nobody is waited for.
+pub(crate) fn listen_for_http(address: SocketAddr, file: &Path) -> Result<OwnedFd, StartError> {
+    let bound = TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    bound.map(OwnedFd::from).map_err(|e| {
+        let (code, remedy) = match e.kind() {
+            io::ErrorKind::AddrInUse => {
+                let port = address.port();
+                let who = format!("stop who has it (ss -ltnp sport = :{port} says who)");
+                (75, format!("{who}, or set another address"))
+            }
+            io::ErrorKind::AddrNotAvailable => (
+                78,
+                "this machine has no such address (ip address lists them): set one of its own"
+                    .into(),
+            ),
+            io::ErrorKind::PermissionDenied => {
+                (78, "set a port from 1024 on, or give the daemon CAP_NET_BIND_SERVICE".into())
+            }
+            _ => (78, "set another address, or leave the key out".into()),
+        };
+        let file = file.display();
+        wrong(
+            code,
+            format!("{file}: monitor.http = \"{address}\": cannot listen there: {e}: {remedy}"),
+        )
+    })
 }
 
 fn bind(socket: &config::Socket) -> Result<OwnedFd, StartError> {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::document::{Document, Level, Severity, State, Worker, WorkerState};
+use crate::document::{Document, Health, Level, Reason, Severity, State, Worker, WorkerState};
 
 const WIDTH: usize = 80;
 const LABEL: usize = 10;
@@ -30,18 +30,39 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || hides(c) { '?' } else { c }).collect()
 }
 
-fn well(page: &mut Page, document: &Document) {
-    let verdict = match document.health.state {
+/// Says how it is, a line for each reason, the worst first; for probes that show a line or two.
+pub fn verdict(health: &Health) -> String {
+    if health.reasons.is_empty() {
+        return format!("{}\n", level(health.state));
+    }
+    let line = |reason: &Reason| {
+        let since =
+            reason.since.as_ref().map_or(String::new(), |since| format!(" (since {since})"));
+        format!("{}: {}{since}\n", severity(reason.severity), plain(&reason.message))
+    };
+    health.reasons.iter().map(line).collect()
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
         Level::Ok => "OK: all is well",
         Level::Warning => "WARNING",
         Level::Critical => "CRITICAL",
-    };
+    }
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Warning => "WARNING",
+        Severity::Critical => "CRITICAL",
+    }
+}
+
+fn well(page: &mut Page, document: &Document) {
+    let verdict = level(document.health.state);
     page.row("health", &format!("{verdict}, {}", document.time.replacen('T', " ", 1)));
     for reason in &document.health.reasons {
-        let severity = match reason.severity {
-            Severity::Warning => "WARNING",
-            Severity::Critical => "CRITICAL",
-        };
+        let severity = severity(reason.severity);
         let since = reason
             .since
             .as_ref()
@@ -379,6 +400,16 @@ mod tests {
     #[test]
     fn a_page_of_a_bad_night() {
         assert_eq!(page(&unwell()), include_str!("canned/unwell.txt"));
+    }
+
+    #[test]
+    fn a_verdict_is_a_line_for_each_reason_the_worst_first() {
+        assert_eq!(verdict(&well().health), "OK: all is well\n");
+        let verdict = verdict(&unwell().health);
+        let first = "CRITICAL: Solr unreachable for 312 s";
+        assert!(verdict.starts_with(first), "{verdict}");
+        assert!(verdict.ends_with(" (since 2026-11-23T05:31:32Z)\n"), "{verdict}");
+        assert!(verdict.lines().any(|line| line.starts_with("WARNING: ")), "{verdict}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod feed;
 mod garbage;
 mod guide;
 mod hostile;
+mod http;
 mod lanes;
 mod late;
 mod lists;
