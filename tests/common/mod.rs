@@ -9,6 +9,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
 
+mod browser;
 pub mod cluster;
 mod daemon;
 mod delta;
@@ -21,6 +22,7 @@ mod site;
 mod wait;
 
 pub use ::fake_solr::{FakeSolr, Mode};
+pub use browser::Browser;
 pub use daemon::{Daemon, ask};
 pub use delta::{Delta, assert_same};
 pub use disk::Disk;

@@ -32,6 +32,7 @@ mod once;
 mod others;
 mod outage;
 mod packed;
+mod page;
 mod parent;
 mod pause;
 mod reload;
