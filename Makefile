@@ -17,7 +17,7 @@ TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 # recipes of one folder and one cargo lock: side by side they would only wait for each other
 .NOTPARALLEL:
 .PHONY: all demo demo-deadlock test check bench bench-null bench-pipeline lint guards solr-tests failover \
-  faults faults-short faults-parent faults-forks fuzz fuzz-short coverage install clean help
+  faults faults-short faults-parent faults-forks fuzz fuzz-short coverage screenshots install clean help
 
 all: ## build both programs: target/release/solr-updater and check_updater (the default)
 	@tests/setup build
@@ -33,7 +33,7 @@ demo-deadlock: ## the bug this program exists for: fork beside a logging thread
 
 test: ## all tests, with a real SolrCloud among them
 	@tests/setup test
-	@$(MAKE) --no-print-directory lint check guards fuzz-short solr-tests faults-short
+	@BROWSER=required $(MAKE) --no-print-directory lint check guards fuzz-short solr-tests faults-short
 
 check: ## the tests that need no Solr
 	@tests/setup build
@@ -111,6 +111,11 @@ faults-forks: ## 50,000 workers forked, ready and gone, and nothing is left of t
 	@tests/setup build
 	$(BUILD_FOR) faults
 	FORKS="$(FORKS)" $(CARGO) test --workspace --locked --test faults fifty_thousand -- --ignored --nocapture
+
+screenshots: ## the pictures of the page and the live view in docs/page, of a real daemon (two minutes)
+	@tests/setup build pictures
+	BROWSER=required $(CARGO) test --workspace --locked --test daemon pictures:: -- --ignored
+	pngquant --force --ext .png --strip 128 docs/page/*.png
 
 lint: ## formatting, clippy, the documentation's links, the shell scripts
 	@tests/setup build

@@ -111,3 +111,21 @@ fn the_guide_quotes_what_the_program_says() {
     }
     assert!(quoted > 10, "{quoted}");
 }
+
+#[test]
+fn the_readme_shows_the_live_view_and_pictures_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("the README");
+    let (_, shown) = readme.split_once("<!-- watch -->\n```\n").expect("the live view");
+    let (shown, _) = shown.split_once("```\n").expect("its end");
+    for words in ["all is well", "delivering offers-", "docs/s    now ", "worker 0 ", "q quits"] {
+        assert!(shown.contains(words), "{words}: make screenshots");
+    }
+    let pictures = readme.split('"').filter(|word| word.starts_with("docs/page/"));
+    let pictures: BTreeSet<&str> = pictures.collect();
+    assert_eq!(pictures.len(), 6, "{pictures:?}");
+    for picture in pictures {
+        let bytes = std::fs::read(root.join(picture)).expect(picture);
+        assert!(bytes.starts_with(b"\x89PNG") && bytes.len() < 100_000, "{picture}");
+    }
+}

@@ -21,7 +21,7 @@ mod recipe;
 mod site;
 mod wait;
 
-pub use ::fake_solr::{FakeSolr, Mode};
+pub use ::fake_solr::{FakeCluster, FakeSolr, Mode};
 pub use browser::Browser;
 pub use daemon::{Daemon, ask};
 pub use delta::{Delta, assert_same};

@@ -35,6 +35,7 @@ mod packed;
 mod page;
 mod parent;
 mod pause;
+mod pictures;
 mod prometheus;
 mod reload;
 mod retry;

@@ -1,7 +1,6 @@
 //! The page, as a real browser shows it.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -165,52 +164,4 @@ fn the_page_fits_every_width_light_and_dark() {
     scene.solr.turn(Mode::Up);
     scene.browser.wait("it is settled", |text| text.contains("the last 1"));
     scene.end();
-}
-
-/// The pictures of the README: `make screenshots`.
-#[test]
-#[ignore = "it makes pictures, and tests nothing"]
-fn screenshots() {
-    let changes =
-        "workers.count = 4\nbatch.docs = 200\nhealth.solr = { warning = '2s', critical = '4s' }";
-    let mut scene = Scene::set(changes).expect("a browser");
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/page");
-    std::fs::create_dir_all(&folder).unwrap();
-    scene.browser.wait("it has an answer", |text| text.contains("All is well"));
-    for (n, lines) in [(3, 21_877), (4, 9_312), (5, 30_164)] {
-        let offers = Delta::offers(0..lines, n).text;
-        scene.solr.turn(Mode::Slow(Duration::from_millis(20)));
-        scene.settle(&format!("offers-2026-11-23T0{n}.jsonl"), &offers);
-    }
-    scene.solr.turn(Mode::Slow(Duration::from_millis(60)));
-    scene.site.hand_over("offers-2026-11-23T06.jsonl", Delta::offers(0..400_000, 6).text);
-    let by = Instant::now() + Duration::from_secs(25);
-    let mut wave = [40, 55, 35, 60, 45, 38, 50].into_iter().cycle();
-    while Instant::now() < by {
-        scene.solr.turn(Mode::Slow(Duration::from_millis(wave.next().unwrap())));
-        std::thread::sleep(Duration::from_secs(2));
-    }
-    scene.browser.wait("it is under way", |text| text.contains("Delivering"));
-    let pictures = |scene: &mut Scene, state: &str, views: &[(&str, u32, bool)]| {
-        for (name, width, dark) in views {
-            scene.browser.look(*width, *dark);
-            std::thread::sleep(Duration::from_millis(1_500));
-            scene.browser.picture(&folder.join(format!("{state}-{name}.png")));
-        }
-    };
-    pictures(
-        &mut scene,
-        "well",
-        &[("light", 1160, false), ("dark", 1160, true), ("narrow", 390, false)],
-    );
-    scene.site.hand_over("prices-2026-11-23.jsonl", Delta::offers(0..5_000, 6).text);
-    scene.site.hand_over("shops-2026-11-23.jsonl", Delta::offers(0..5_000, 6).text);
-    scene.solr.turn(Mode::Down);
-    scene.browser.wait("it is critical", |text| text.contains("Critical"));
-    std::thread::sleep(Duration::from_secs(8));
-    pictures(
-        &mut scene,
-        "critical",
-        &[("light", 1160, false), ("dark", 1160, true), ("narrow", 390, true)],
-    );
 }
