@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Browser, Daemon, Delta, FakeSolr, Mode, Site, own_address};
+use crate::common::{Browser, Daemon, Delta, FakeSolr, Mode, Site, own_address, wait_for};
 
 /// A daemon with a page, and a browser that looks at it.
 struct Scene {
@@ -40,7 +40,7 @@ impl Scene {
         self.site.hand_over(name, text);
         let row = "document.getElementById('history').innerText";
         let seen = |browser: &mut Browser| browser.value(row).as_str().unwrap().contains(name);
-        crate::common::wait_for("the page has it", || seen(&mut self.browser));
+        wait_for("the page has it", || seen(&mut self.browser));
     }
 
     /// Nothing was loaded again, nothing complained about, nothing asked of anybody else.
@@ -71,9 +71,9 @@ fn the_page_says_that_all_is_well_and_goes_on_without_reloading() {
     scene.settle("x.jsonl", &Delta::offers(0..1_234, 1).text);
     let text = scene.browser.wait("the counts are there", |text| text.contains("1,234"));
     assert!(text.contains("x.jsonl") && text.contains("shard1"), "{text}");
-    scene.browser.wait("documents since it was opened", |text| text.contains("at most "));
-    let curve = scene.browser.value("document.getElementById('curve').getAttribute('d').length");
-    assert!(curve.as_u64() > Some(20), "a curve is drawn: {curve}");
+    let curve = "document.getElementById('curve').getAttribute('d').length";
+    wait_for("a curve is drawn", || scene.browser.value(curve).as_u64() > Some(20));
+    scene.browser.wait("and its most is told", |text| text.contains(", at most "));
     scene.end();
 }
 
@@ -129,14 +129,19 @@ fn a_page_without_an_answer_says_so_and_since_when_and_comes_back() {
     let Some(mut scene) = Scene::set("") else { return };
     scene.browser.wait("it has an answer", |text| text.contains("All is well"));
     // A killed monitor is no silence.
-    scene.daemon().monitor().signal(Signal::SIGKILL);
-    scene.browser.wait("the restart is seen", |text| text.contains("All is well"));
+    let killed = scene.daemon().monitor();
+    killed.signal(Signal::SIGKILL);
+    let old = format!("monitor pid {};", killed.pid);
+    let text = scene.browser.wait("the next one answers", |text| !text.contains(&old));
+    assert!(text.contains("All is well") && !text.contains("No answer"), "{text}");
     scene.daemon.take().unwrap().stop();
     let text = scene.browser.wait("it is silent", |text| text.contains("No answer since "));
     assert!(text.contains("what stands below is of then. The daemon does not run"), "{text}");
     assert!(text.contains("All is well"), "what was is still to be read: {text}");
     assert_eq!(scene.browser.value("document.title"), "No answer · solr-updater");
-    scene.browser.wait("how long is told", |text| text.contains(", for 2 s: "));
+    let ago = |text: &str| text.split(", for ").nth(1)?.split(' ').next()?.parse::<u64>().ok();
+    let first = ago(&text).expect("how long");
+    scene.browser.wait("how long is told, and grows", |text| ago(text) > Some(first));
     scene.daemon = Some(Daemon::start(&scene.site));
     scene.browser.wait("it is back", |text| text.contains("live, ") && !text.contains("No answer"));
     // The browser itself tells each request that was refused.
