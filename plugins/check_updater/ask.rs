@@ -64,7 +64,7 @@ pub fn ask(socket: &Path) -> Result<Reply, Trouble> {
     stage(Stage::Connecting);
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
-            Trouble::critical(format!("no daemon: {} is missing", socket.display()))
+            Trouble::critical(format!("no daemon: no socket at {}", socket.display()))
         }
         ErrorKind::ConnectionRefused => {
             Trouble::critical(format!("no daemon: nobody listens at {}", socket.display()))
@@ -72,7 +72,7 @@ pub fn ask(socket: &Path) -> Result<Reply, Trouble> {
         ErrorKind::PermissionDenied => {
             Trouble::unknown(format!("no permission to ask {}", socket.display()))
         }
-        _ => Trouble::unknown(format!("cannot connect to {}: {error}", socket.display())),
+        _ => Trouble::unknown(format!("cannot connect: {error}: {}", socket.display())),
     })?;
     let connecting = start.elapsed();
     stage(Stage::Asking);

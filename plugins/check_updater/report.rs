@@ -97,18 +97,21 @@ fn clean(text: &str) -> String {
     status::page::plain(text).replace('|', "/")
 }
 
-/// This joins reasons within `room` bytes: all in full; else each up to its first `": "`; else as many of these as fit
-/// and the number of the others. One alone is cut where the room ends. Bytes, for some judges count those.
+/// This joins reasons within `room` bytes: all in full; else without the places that stand before the causes; else each
+/// up to its first `": "`, and as much of its cause as there is room for where that says what is wrong but not how
+/// much; else as many of these as fit, and the number of the others. One alone is cut where the room ends. Bytes, for
+/// some judges count those.
 fn shortened(reasons: &[String], room: usize) -> String {
-    let full = reasons.join("; ");
-    if full.len() <= room {
-        return full;
+    let causes: Vec<String> = reasons.iter().map(|reason| without_places(reason)).collect();
+    for text in [reasons.join("; "), causes.join("; ")] {
+        if text.len() <= room {
+            return text;
+        }
     }
-    if let [only] = reasons {
+    if let [only] = causes.as_slice() {
         return cut(only, room);
     }
-    let heads: Vec<&str> =
-        reasons.iter().map(|reason| reason.split(": ").next().unwrap_or(reason)).collect();
+    let heads: Vec<&str> = causes.iter().map(|cause| parts(cause, 1)).collect();
     for kept in (1..=heads.len()).rev() {
         let others = match heads.len() - kept {
             0 => String::new(),
@@ -116,11 +119,64 @@ fn shortened(reasons: &[String], room: usize) -> String {
         };
         let text = heads[..kept].join("; ") + &others;
         if text.len() <= room {
-            return text;
+            return with_causes(&heads[..kept], &causes, room - others.len()) + &others;
         }
     }
     let others = format!(" (and {} more)", heads.len() - 1);
     cut(heads[0], room - others.len()) + &others
+}
+
+/// The heads, and behind each that tells no figure its cause where all have room with it: `lag 340 s` is all there is
+/// to know, `Solr takes nothing` is not.
+fn with_causes(heads: &[&str], causes: &[String], room: usize) -> String {
+    let mut told = heads.to_vec();
+    for (n, cause) in causes.iter().enumerate().take(heads.len()) {
+        if heads[n].bytes().any(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        for longer in [cause, parts(cause, 2)] {
+            let shorter = std::mem::replace(&mut told[n], longer);
+            if told.join("; ").len() <= room {
+                break;
+            }
+            told[n] = shorter;
+        }
+    }
+    told.join("; ")
+}
+
+/// The first `n` of a text's parts, as `": "` parts it.
+fn parts(text: &str, n: usize) -> &str {
+    text.match_indices(": ").nth(n - 1).map_or(text, |(end, _)| &text[..end])
+}
+
+/// A reason without the URLs and paths that stand before its last part, as in `Solr unreachable for 312 s: URL:
+/// connection refused`: the whole line may be no longer than some addresses, and it is the cause that is wanted in it.
+fn without_places(reason: &str) -> String {
+    let mut parts: Vec<&str> = reason.split(": ").collect();
+    let last = parts.pop().unwrap_or_default();
+    let mut kept: Vec<String> = parts.into_iter().map(words_of).collect();
+    kept.push(last.to_owned());
+    kept.retain(|part| !part.is_empty());
+    kept.join(": ")
+}
+
+/// What is left of a part without its places and the prepositions before them.
+fn words_of(part: &str) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for word in part.split(' ') {
+        if !(word.starts_with('/') || word.contains("://")) {
+            words.push(word);
+            continue;
+        }
+        while words
+            .last()
+            .is_some_and(|last| ["at", "in", "from", "into", "out", "of"].contains(last))
+        {
+            words.pop();
+        }
+    }
+    words.join(" ")
 }
 
 fn cut(text: &str, room: usize) -> String {
@@ -188,6 +244,70 @@ mod tests {
         assert_eq!(
             first_line(State::Warning, &["lag 340 s: 12 deltas waiting"]),
             "UPDATER WARNING - lag 340 s: 12 deltas waiting"
+        );
+    }
+
+    #[test]
+    fn the_cause_is_said_before_the_place_where_there_is_no_room_for_both() {
+        let solr = "http://solr1.example.com:8983/solr/offers_shard1_replica_n1";
+        let config = "/etc/solr-updater/solr-updater.toml:12:9";
+        let spool = "/var/spool/solr-updater";
+        for (reason, line) in [
+            (
+                format!("Solr unreachable for 312 s: {solr}: connection refused"),
+                "UPDATER CRITICAL - Solr unreachable for 312 s: connection refused",
+            ),
+            (
+                format!(
+                    "Solr takes nothing: {solr}: may not write (HTTP 403): give this user the right to update"
+                ),
+                "UPDATER CRITICAL - Solr takes nothing: may not write (HTTP 403): give this u...",
+            ),
+            (
+                format!(
+                    "Solr takes nothing: collection offers not found at {solr}: create it or set solr.collection"
+                ),
+                "UPDATER CRITICAL - Solr takes nothing: collection offers not found: create i...",
+            ),
+            (
+                format!(
+                    "running on the old configuration: {config}: workers.count = 0: need at least 1"
+                ),
+                "UPDATER CRITICAL - running on the old configuration: workers.count = 0: need...",
+            ),
+            (
+                format!(
+                    "no delta can be claimed: from {spool}/incoming into {spool}/active: Permission denied (os error 13)"
+                ),
+                "UPDATER CRITICAL - no delta can be claimed: Permission denied (os error 13)",
+            ),
+            // what stands behind the cause may well be cut
+            (
+                format!("12 lines rejected: in {spool}/rejected, with reasons and more"),
+                "UPDATER CRITICAL - 12 lines rejected: in /var/spool/solr-updater/rejected, w...",
+            ),
+            (
+                format!("{solr}/{solr}"),
+                "UPDATER CRITICAL - http://solr1.example.com:8983/solr/offers_shard1_replica_...",
+            ),
+        ] {
+            assert_eq!(first_line(State::Critical, &[&reason]), line);
+        }
+    }
+
+    #[test]
+    fn among_several_a_head_without_a_figure_brings_its_cause() {
+        let lag = "lag 340 s: offers-2026-11-23.jsonl is not settled";
+        let refused = "Solr takes nothing: http://solr1.example.com:8983/solr: may not write (HTTP 403): give this user \
+                       the right to update";
+        assert_eq!(
+            first_line(State::Critical, &[refused, lag]),
+            "UPDATER CRITICAL - Solr takes nothing: may not write (HTTP 403); lag 340 s"
+        );
+        let reload = "running on the old configuration: /etc/u.toml:12:9: workers.count = 0: need at least 1";
+        assert_eq!(
+            first_line(State::Critical, &[refused, reload, lag]),
+            "UPDATER CRITICAL - Solr takes nothing: may not write (HTTP 403) (and 2 more)"
         );
     }
 

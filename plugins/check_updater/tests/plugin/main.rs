@@ -73,6 +73,21 @@ fn a_critical_of_the_daemon_is_critical() {
 }
 
 #[test]
+fn a_long_address_does_not_push_the_cause_out_of_the_line() {
+    let away = answer(|d| {
+        d.solr.reachable = Some(false);
+        d.solr.last_ok_age_s = Some(312.7);
+        let url = "http://solr1.production.example.com:8983/solr/offers_shard1_replica_n1";
+        d.solr.last_error = Some(format!("{url}: connection refused"));
+        d.workers[0].state = WorkerState::BackingOff;
+    });
+    let run = check(&Dir::new().answering(away), &["-v"])
+        .is(2, "UPDATER CRITICAL - Solr unreachable for 312 s: connection refused | lag=0s;");
+    let place = "Solr unreachable for 312 s: http://solr1.production.example.com:8983/solr/";
+    assert!(run.stdout.contains(place), "-v has it all: {run:?}");
+}
+
+#[test]
 fn a_parent_that_stands_still_is_critical_though_the_monitor_answers() {
     let still = answer(|d| d.parent.heartbeat_age_s = 75.0);
     check(&Dir::new().answering(still), &[])
@@ -186,7 +201,8 @@ fn no_permission_is_unknown() {
 #[test]
 fn a_path_no_socket_can_have_is_unknown() {
     let dir = Dir::new();
-    check(&dir.at(&"x".repeat(200)), &[]).is(3, "UPDATER UNKNOWN - cannot connect to ");
+    check(&dir.at(&"x".repeat(200)), &[])
+        .is(3, "UPDATER UNKNOWN - cannot connect: path must be shorter");
 }
 
 // --- its own time ----------------------------------------------------------------------------------------------------
