@@ -1,14 +1,13 @@
-//! The command line. clap takes it apart; the help is written by hand, because an administrator works from it
-//! and it must fit 80 columns. Whatever is wrong with it is UNKNOWN on standard output: clap's own exit code for
-//! misuse, 2, would be CRITICAL.
+//! The command line. lexopt takes it apart; the help is written by hand, because an administrator works from it
+//! and it must fit 80 columns. Whatever is wrong with it is UNKNOWN on standard output: what most programs do with
+//! misuse, exit code 2 and standard error, would be CRITICAL and unseen.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::ValueParser;
-use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::Parser;
 
 use crate::metric::Metric;
 use crate::range::{Range, decimal};
@@ -82,7 +81,7 @@ pub struct Options {
     pub timeout: Timeout,
     /// How often `-v` was given.
     pub verbose: u8,
-    thresholds: Vec<(Metric, Pair)>,
+    thresholds: [Pair; Metric::ALL.len()],
 }
 
 /// How long the run may last, and what it means when it lasts longer.
@@ -115,76 +114,101 @@ pub enum Instead {
 impl Options {
     /// These are the thresholds given for a metric.
     pub fn pair(&self, metric: Metric) -> &Pair {
-        let found = self.thresholds.iter().find(|(of, _)| *of == metric);
-        &found.expect("parse makes one for every metric").1
+        &self.thresholds[metric as usize]
     }
+}
+
+/// One of a metric's two options.
+#[derive(Clone, Copy)]
+enum Level {
+    Warning,
+    Critical,
 }
 
 /// Takes the command line apart; the first argument is the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, Instead> {
-    let matches =
-        command().try_get_matches_from(arguments).map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Instead::Text(error.to_string()),
-            _ => {
-                let text = error.to_string();
-                let first = text.lines().next().unwrap_or_default();
-                misuse(first.strip_prefix("error: ").unwrap_or(first))
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut parser = Parser::from_iter(arguments);
+    let (mut socket, mut timeout, mut verbose) = (None, None, 0_u8);
+    let mut thresholds: [Pair; Metric::ALL.len()] = Default::default();
+    while let Some(argument) = parser.next().map_err(wrong)? {
+        match argument {
+            Short('h') | Long("help") => return Err(Instead::Text(HELP.to_owned())),
+            Short('V') | Long("version") => {
+                return Err(Instead::Text(format!("check_updater {VERSION}\n")));
             }
-        })?;
-    let mut thresholds = Vec::new();
-    for metric in Metric::ALL {
-        let [warning, critical] = metric.options();
-        let pair =
-            Pair { warning: range(&matches, warning)?, critical: range(&matches, critical)? };
-        thresholds.push((metric, pair));
+            Short('v') | Long("verbose") => verbose = verbose.saturating_add(1),
+            Short('s') | Long("socket") => once(&mut socket, "socket", path(&mut parser)?)?,
+            Short('t') | Long("timeout") => once(&mut timeout, "timeout", limit(&mut parser)?)?,
+            Short('w') => take(&mut thresholds, Metric::Lag, Level::Warning, &mut parser)?,
+            Short('c') => take(&mut thresholds, Metric::Lag, Level::Critical, &mut parser)?,
+            Long(name) => match threshold(name) {
+                Some((metric, level)) => take(&mut thresholds, metric, level, &mut parser)?,
+                None => return Err(wrong(Long(name).unexpected())),
+            },
+            other @ (Short(_) | Value(_)) => return Err(wrong(other.unexpected())),
+        }
     }
-    let socket: &PathBuf = matches.get_one("socket").expect("it has a default");
-    let timeout: &String = matches.get_one("timeout").expect("it has a default");
-    let timeout = read_timeout(timeout).ok_or_else(|| {
-        misuse(&format!("--timeout {timeout}: need N or N:STATE, as in 10 or 10:critical"))
-    })?;
+    let ten_seconds = Timeout { after: Duration::from_secs(10), state: State::Unknown };
     Ok(Options {
-        socket: socket.clone(),
-        timeout,
-        verbose: matches.get_count("verbose"),
+        socket: socket.unwrap_or_else(|| SOCKET.into()),
+        timeout: timeout.unwrap_or(ten_seconds),
+        verbose,
         thresholds,
     })
 }
 
-fn command() -> Command {
-    let value = |name: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::Set).allow_hyphen_values(true)
-    };
-    let flag =
-        |name: &'static str, short, action| Arg::new(name).long(name).short(short).action(action);
-    let socket = value("socket")
-        .short('s')
-        .value_name("PATH")
-        .value_parser(ValueParser::path_buf())
-        .default_value(SOCKET);
-    let mut command = Command::new("check_updater")
-        .version(VERSION)
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .override_help(HELP)
-        .arg(flag("help", 'h', ArgAction::Help))
-        .arg(flag("version", 'V', ArgAction::Version))
-        .arg(flag("verbose", 'v', ArgAction::Count))
-        .arg(socket)
-        .arg(value("timeout").short('t').value_name("N[:STATE]").default_value("10"));
-    for metric in Metric::ALL {
-        let shorts = if metric == Metric::Lag { [Some('w'), Some('c')] } else { [None, None] };
-        for (name, short) in metric.options().into_iter().zip(shorts) {
-            command = command.arg(value(name).short(short).value_name("RANGE"));
-        }
-    }
-    command
+/// Which metric's option this is, and which of its two.
+fn threshold(name: &str) -> Option<(Metric, Level)> {
+    Metric::ALL.into_iter().find_map(|metric| match metric.options() {
+        [warning, _] if warning == name => Some((metric, Level::Warning)),
+        [_, critical] if critical == name => Some((metric, Level::Critical)),
+        _ => None,
+    })
 }
 
-fn range(matches: &ArgMatches, name: &str) -> Result<Option<Range>, Instead> {
-    let Some(text) = matches.get_one::<String>(name) else { return Ok(None) };
-    let range = Range::parse(text).map_err(|why| misuse(&format!("--{name} {text}: {why}")))?;
-    Ok(Some(range))
+/// This keeps an option's value. Given twice, one of the two would not count, and nobody would say which.
+fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Instead> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(misuse(&format!("--{name} is given twice"))),
+    }
+}
+
+fn path(parser: &mut Parser) -> Result<PathBuf, Instead> {
+    let path = parser.value().map_err(wrong)?;
+    if path.is_empty() { Err(misuse("--socket: need a path")) } else { Ok(path.into()) }
+}
+
+fn limit(parser: &mut Parser) -> Result<Timeout, Instead> {
+    let text = text(parser)?;
+    read_timeout(&text).ok_or_else(|| {
+        misuse(&format!("--timeout {text}: need N or N:STATE, as in 10 or 10:critical"))
+    })
+}
+
+fn take(
+    thresholds: &mut [Pair],
+    metric: Metric,
+    level: Level,
+    parser: &mut Parser,
+) -> Result<(), Instead> {
+    let ([warning, critical], pair) = (metric.options(), &mut thresholds[metric as usize]);
+    let (name, place) = match level {
+        Level::Warning => (warning, &mut pair.warning),
+        Level::Critical => (critical, &mut pair.critical),
+    };
+    let text = text(parser)?;
+    let range = Range::parse(&text).map_err(|why| misuse(&format!("--{name} {text}: {why}")))?;
+    once(place, name, range)
+}
+
+fn text(parser: &mut Parser) -> Result<String, Instead> {
+    parser.value().and_then(|value| value.into_string().map_err(Into::into)).map_err(wrong)
+}
+
+fn wrong(error: lexopt::Error) -> Instead {
+    misuse(&error.to_string())
 }
 
 fn misuse(what: &str) -> Instead {
@@ -282,18 +306,24 @@ mod tests {
             first(&["-w", "20:10"]),
             "UPDATER UNKNOWN - --lag-warning 20:10: its start is above its end"
         );
+        assert_eq!(first(&["--nonsense"]), "UPDATER UNKNOWN - invalid option '--nonsense'");
+        assert_eq!(first(&["stray"]), "UPDATER UNKNOWN - unexpected argument \"stray\"");
+        assert_eq!(first(&["-x"]), "UPDATER UNKNOWN - invalid option '-x'");
         assert_eq!(
-            first(&["--nonsense"]),
-            "UPDATER UNKNOWN - unexpected argument '--nonsense' found"
+            first(&["-w", "1", "--lag-warning", "2"]),
+            "UPDATER UNKNOWN - --lag-warning is given twice"
         );
-        assert_eq!(first(&["stray"]), "UPDATER UNKNOWN - unexpected argument 'stray' found");
+        assert_eq!(first(&["-c"]), "UPDATER UNKNOWN - missing argument for option '-c'");
         for arguments in [
             &["-w"] as &[&str],
             &["-s", ""],
             &["-t", "x"],
             &["--queue-critical", "abc"],
-            &["-w", "1", "-w", "2"],
             &["-w", ""],
+            &["-t", "1", "-t", "1"],
+            &["--verbose=2"],
+            &["-c="],
+            &["--", "-v"],
         ] {
             let complaint = complaint(arguments);
             assert!(complaint.starts_with("UPDATER UNKNOWN - "), "{complaint}");
@@ -309,12 +339,15 @@ mod tests {
     fn help_names_every_option_and_fits_80_columns() {
         let Err(Instead::Text(help)) = given(&["-h"]) else { panic!() };
         assert!(help.lines().all(|line| line.len() <= 80));
-        for arg in command().get_arguments() {
-            let long = arg.get_long().expect("each has one");
-            assert!(help.contains(&format!("--{long} ")), "--{long}");
+        let named =
+            ["-s, --socket PATH ", "-t, --timeout N[:STATE] ", "-v, --verbose ", "-V, --version "];
+        let short = ["-h, --help ", "-w, --lag-warning RANGE ", "-c, --lag-critical RANGE "];
+        let thresholds = Metric::ALL.into_iter().flat_map(Metric::options);
+        let thresholds = thresholds.map(|name| format!("--{name} RANGE"));
+        for option in named.into_iter().chain(short).map(str::to_owned).chain(thresholds) {
             assert!(
-                arg.get_short().is_none_or(|short| help.contains(&format!("-{short}, --{long}"))),
-                "-{long}"
+                help.contains(&format!("  {option}")) || help.contains(&format!(", {option}")),
+                "{option}"
             );
         }
         let Err(Instead::Text(version)) = given(&["-V"]) else { panic!() };
