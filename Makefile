@@ -16,8 +16,9 @@ TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 
 # recipes of one folder and one cargo lock: side by side they would only wait for each other
 .NOTPARALLEL:
-.PHONY: all demo demo-deadlock test check bench bench-null bench-pipeline lint guards solr-tests failover \
-  faults faults-short faults-parent faults-forks fuzz fuzz-short coverage screenshots install clean help
+.PHONY: all demo demo-deadlock test check bench bench-null bench-pipeline lint guards solr-tests \
+  failover faults faults-short faults-parent faults-forks fuzz fuzz-short coverage screenshots \
+  install clean help bench-plugin
 
 all: ## build both programs: target/release/solr-updater and check_updater (the default)
 	@tests/setup build
@@ -90,6 +91,10 @@ faults-parent: ## the parent killed 200 times in the middle of one delta (ten mi
 bench-pipeline: ## from a delta's bytes to batches, without Solr: two workers, a minute
 	@tests/setup build
 	$(CARGO) test --release --locked -p worker lines_become_batches -- --ignored --nocapture
+
+bench-plugin: ## what a run of check_updater costs: a thousand of them, in turn with /bin/true, and its size
+	@tests/setup build
+	$(CARGO) test --release --locked -p check_updater what_a_run_costs -- --ignored --nocapture
 
 # Each target by itself: TARGET=line SECONDS=600. Without TARGET: all, a minute each. What goes wrong is
 # kept in target/fuzz/found; tests/fuzz/corpus is for what should be tried for ever.

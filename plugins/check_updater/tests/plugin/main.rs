@@ -1,5 +1,6 @@
 //! What the plugin promises Nagios, shown on the real binary against canned daemons: good ones, bad ones, none.
 
+mod cost;
 mod harness;
 
 use std::fs::{OpenOptions, Permissions, copy, set_permissions, write};
