@@ -18,7 +18,7 @@ TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 .NOTPARALLEL:
 .PHONY: all demo demo-deadlock test check bench bench-null bench-pipeline lint guards solr-tests \
   failover faults faults-short faults-parent faults-forks fuzz fuzz-short coverage screenshots \
-  install clean help bench-plugin
+  install clean help bench-plugin monitoring-tests
 
 all: ## build both programs: target/release/solr-updater and check_updater (the default)
 	@tests/setup build
@@ -34,11 +34,17 @@ demo-deadlock: ## the bug this program exists for: fork beside a logging thread
 
 test: ## all tests, with a real SolrCloud among them
 	@tests/setup test
-	@BROWSER=required $(MAKE) --no-print-directory lint check guards fuzz-short solr-tests faults-short
+	@BROWSER=required $(MAKE) --no-print-directory lint check guards fuzz-short monitoring-tests \
+	  solr-tests faults-short
 
 check: ## the tests that need no Solr
 	@tests/setup build
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --locked
+
+monitoring-tests: ## Nagios, Icinga 2 and NRPE watch a daemon that is disturbed on purpose (a minute or two)
+	@tests/setup build monitoring
+	$(BUILD_FOR) monitoring --features solr-updater/monitoring
+	$(CARGO) test --workspace --locked --features solr-updater/monitoring --test monitoring
 
 solr-tests: ## the tests with a real SolrCloud, which they share
 	@tests/setup build solr
