@@ -91,7 +91,8 @@ impl Run {
         self.stdout.lines().next().unwrap_or_default()
     }
 
-    /// What holds for every run: it keeps its exit codes, its stderr empty, its first line short, one bar at most.
+    /// What holds for every run: it keeps its exit codes, its stderr empty, its first line short, one bar at most, and its
+    /// performance data can be read by the strictest.
     pub fn is(self, code: i32, starts: &str) -> Run {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.stderr, "", "{self:?}");
@@ -99,6 +100,9 @@ impl Run {
         let text = self.first_line().split('|').next().unwrap_or_default();
         assert!(text.len() <= 80, "{} characters: {text}", text.len());
         assert!(self.stdout.matches('|').count() <= 1, "{self:?}");
+        if let Some((_, perf)) = self.first_line().split_once(" | ") {
+            assert_eq!(crate::perfdata::judge(perf), Ok(()), "{self:?}");
+        }
         self
     }
 }

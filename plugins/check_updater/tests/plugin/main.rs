@@ -2,6 +2,7 @@
 
 mod cost;
 mod harness;
+mod perfdata;
 
 use std::fs::{OpenOptions, Permissions, copy, set_permissions, write};
 use std::io::{Read, Write};
