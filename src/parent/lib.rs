@@ -14,6 +14,7 @@ mod board;
 mod crew;
 mod delta;
 mod machine;
+mod manager;
 mod producer;
 mod reload;
 mod settle;
@@ -39,6 +40,7 @@ use sys::{Fork, Interest, Newborn, Signal, Signals};
 
 use crew::Crew;
 use machine::{Action, ChildId, Event, Machine, Tell};
+use manager::Manager;
 use producer::Producer;
 use reload::Candidate;
 use slots::Post;
@@ -167,7 +169,7 @@ pub struct Parent {
     sink: Arc<logs::Sink>,
     signals: Signals,
     listeners: Option<Listeners>,
-    notifier: Option<sys::notify::Notifier>,
+    manager: Manager,
     producer: Producer,
     settling: Trouble,
     /// Claims of an earlier daemon, to be taken up again.
@@ -217,6 +219,7 @@ impl Parent {
                 }
             }
             self.publish();
+            self.keep_the_manager_informed();
             events = self.wait();
         }
     }
@@ -230,7 +233,8 @@ impl Parent {
             true | false => None,
         };
         let asked = (!self.asked.is_empty()).then_some(0);
-        let due = [self.machine.deadline(), producer, self.producer.next_scan(), asked];
+        let manager = self.manager.deadline();
+        let due = [self.machine.deadline(), producer, self.producer.next_scan(), asked, manager];
         let wake = due.into_iter().flatten().fold(before + TICK, u64::min).max(before);
         let timeout = Duration::from_millis(wake.saturating_sub(before));
 
@@ -575,22 +579,16 @@ impl Parent {
             "rejects" => totals.rejected);
     }
 
-    fn ready(&self) {
+    fn ready(&mut self) {
         info!(self.log, "ready"; "workers" => self.config.workers.count,
             "spool" => %self.spool.dir().display(), "collection" => &self.config.solr.collection);
         self.say_where_the_page_is();
-        self.notify("READY=1\nSTATUS=delivering deltas");
+        self.tell_over();
     }
 
     fn say_where_the_page_is(&self) {
         if let (Some(address), Task::Serve) = (self.config.monitor.http, &self.task) {
             info!(self.log, "the page is up"; "url" => format!("http://{address}/"));
-        }
-    }
-
-    fn notify(&self, words: &str) {
-        if let Some(notifier) = &self.notifier {
-            let _ = notifier.send(words); // a service manager that does not listen is its own loss
         }
     }
 
@@ -604,6 +602,7 @@ impl Parent {
 
     fn leave(&mut self, code: i32) -> Role {
         self.publish();
+        self.keep_the_manager_informed(); // all may have been gone at once
         self.producer.leave(&self.log);
         if let Some(listeners) = &self.listeners {
             for path in &listeners.paths {

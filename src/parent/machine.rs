@@ -380,6 +380,11 @@ impl Machine {
         self.children.get(&child).is_some_and(|c| c.life == Life::Ready)
     }
 
+    /// Whether not all have been ready yet.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.phase == Phase::Starting
+    }
+
     /// Whether the daemon is on its way out.
     pub(crate) fn is_draining(&self) -> bool {
         matches!(self.phase, Phase::Draining | Phase::Ended(_))

@@ -173,6 +173,15 @@ impl Producer {
         waiting.into_iter().chain(late).chain(again).min()
     }
 
+    /// How many deltas wait, as far as that is known.
+    pub(crate) fn waiting(&self) -> usize {
+        let incoming = match &self.source {
+            Source::Folder(folder) => folder.incoming.len(),
+            Source::List(names) => names.len(),
+        };
+        incoming + self.again.len()
+    }
+
     /// When something may be claimed that cannot be now.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let due = match &self.source {

@@ -31,7 +31,7 @@ pub(crate) fn plan(config: &Config) -> Plan {
 impl Parent {
     /// Reads the configuration again, as a candidate.
     pub(crate) fn configure(&mut self) -> Event {
-        self.notify("RELOADING=1");
+        self.tell_reloading();
         match self.read() {
             Ok(candidate) => {
                 let plan = plan(&candidate.config);
@@ -111,7 +111,8 @@ impl Parent {
         self.counters.reloads += 1;
         self.board.parent().set_reload_refused(0);
         self.board.reload_error().write("");
-        self.notify("READY=1\nSTATUS=delivering deltas");
+        self.manager.refused = None;
+        self.tell_over();
         info!(self.log, "reloaded"; "workers" => self.config.workers.count,
             "generation" => self.machine.slots().generation);
         if self.config.monitor.http != page {
@@ -125,7 +126,8 @@ impl Parent {
         self.counters.reload_failures += 1;
         self.board.reload_error().write(reason);
         self.board.parent().set_reload_refused(1);
-        self.notify("READY=1\nSTATUS=running on the old configuration: the reload was refused");
+        self.manager.refused = Some(reason.to_owned());
+        self.tell_over();
         warn!(self.log, "reload refused, running on the old configuration"; "reason" => reason);
     }
 }

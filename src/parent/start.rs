@@ -21,6 +21,7 @@ use sys::{Signal, Signals};
 use crate::board::Counters;
 use crate::crew::Crew;
 use crate::machine::Machine;
+use crate::manager::Manager;
 use crate::producer::Producer;
 use crate::reload::plan;
 use crate::trouble::Trouble;
@@ -98,6 +99,9 @@ impl Parent {
     /// Takes what a daemon needs, or says what is missing.
     pub fn start(options: Options) -> Result<Parent, StartError> {
         let Options { config, task } = options;
+        // Whatever is run: no child of ours speaks to whoever watches over us.
+        let told = sys::notify::Told::take();
+        let told = if task == Task::Serve { told } else { sys::notify::Told::default() };
         let spool = Spool::at(&config.spool.dir);
         let spool = if let Task::Feed(_) = task { spool.with_links() } else { spool };
         spool.prepare().map_err(|e| wrong(78, e.to_string()))?;
@@ -165,7 +169,7 @@ impl Parent {
             sink,
             signals,
             listeners,
-            notifier: sys::notify::Notifier::from_environment(),
+            manager: Manager::new(told),
             producer,
             settling: Trouble::new(SpoolStep::Settle),
             open: VecDeque::from(open),

@@ -28,6 +28,7 @@ mod lists;
 mod masses;
 mod metrics;
 mod newer;
+mod notify;
 mod once;
 mod others;
 mod outage;
