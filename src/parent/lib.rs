@@ -190,6 +190,8 @@ pub struct Parent {
     settled: Vec<Settlement>,
     /// The last error in writing the history, an errno; 0: all is well.
     history_error: i32,
+    /// What was told of why children are not confined.
+    not_confined: Option<String>,
     counters: board::Counters,
     /// When `feed` next says how far it is.
     next_word: u64,
@@ -584,6 +586,16 @@ impl Parent {
             "spool" => %self.spool.dir().display(), "collection" => &self.config.solr.collection);
         self.say_where_the_page_is();
         self.tell_over();
+        self.tell_confinement();
+    }
+
+    /// Once, and again when a reload has made it another matter.
+    fn tell_confinement(&mut self) {
+        let now = tell::not_confined(&self.config);
+        if let Some(words) = now.as_ref().filter(|_| now != self.not_confined) {
+            info!(self.log, "{words}");
+        }
+        self.not_confined = now;
     }
 
     fn say_where_the_page_is(&self) {

@@ -118,6 +118,7 @@ impl Parent {
         if self.config.monitor.http != page {
             self.say_where_the_page_is();
         }
+        self.tell_confinement();
     }
 
     /// The candidate is not taken.
@@ -126,7 +127,7 @@ impl Parent {
         self.counters.reload_failures += 1;
         self.board.reload_error().write(reason);
         self.board.parent().set_reload_refused(1);
-        self.manager.refused = Some(reason.to_owned());
+        self.manager.refused = reason.lines().next().map(str::to_owned); // the first mistake will do
         self.tell_over();
         warn!(self.log, "reload refused, running on the old configuration"; "reason" => reason);
     }

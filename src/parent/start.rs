@@ -182,6 +182,7 @@ impl Parent {
             reason: None,
             settled: Vec::new(),
             history_error: 0,
+            not_confined: None,
             counters: Counters::default(),
             next_word: now_ms() + crate::TICK,
             next_prune: 0,

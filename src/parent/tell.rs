@@ -1,5 +1,7 @@
 //! What the parent logs: the same words for the same event.
 
+use config::Config;
+use config::conversion::Convert;
 use orders::Sums;
 use slog::{Logger, error, info, warn};
 use spool::{Kind, Settled};
@@ -47,6 +49,17 @@ pub(crate) fn tell(log: &Logger, tell: &Tell, name_of: impl Fn(u64) -> OsString)
             error!(log, "no fork, trying again later"; "who" => name(*post), "reason" => reason);
         }
         Tell::Fatal { reason } => error!(log, "cannot go on"; "reason" => reason),
+    }
+}
+
+/// Why children are not confined as they could be, or not all of them; `None`: they are.
+pub(crate) fn not_confined(config: &Config) -> Option<String> {
+    match (sys::confine::landlock(), &config.convert) {
+        (Err(why), _) => Some(format!("children are not confined to the spool: {why}")),
+        (Ok(_), Some(Convert::Exec(_))) => {
+            Some("workers are not confined to the spool: their converter would be, too".to_owned())
+        }
+        (Ok(_), _) => None,
     }
 }
 

@@ -22,6 +22,7 @@ mod runs;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use beyond::Beyond;
@@ -155,6 +156,12 @@ impl Spool {
         &self.dir
     }
 
+    /// Which directory it is, by device and inode: another one may be mounted in its place.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let found = std::fs::metadata(&self.dir)?;
+        Ok((found.dev(), found.ino()))
+    }
+
     /// Where producers hand over.
     pub fn incoming(&self) -> PathBuf {
         self.dir.join("incoming")
@@ -180,7 +187,8 @@ impl Spool {
         self.dir.join("rejected")
     }
 
-    fn folders(&self) -> [PathBuf; 5] {
+    /// All of them.
+    pub fn folders(&self) -> [PathBuf; 5] {
         [self.incoming(), self.active(), self.done(), self.failed(), self.rejected()]
     }
 

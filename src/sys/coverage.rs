@@ -5,6 +5,15 @@
 //! count more often, and never a line that did not run. To set the counters back at the fork would be
 //! wrong: fork returns twice, and what LLVM derives from other counters would go below zero.
 
+/// The same, and where the counters are written to.
+pub(crate) fn reached(reach: &crate::confine::Reach) -> crate::confine::Reach {
+    let file = std::env::var_os("LLVM_PROFILE_FILE").map(std::path::PathBuf::from);
+    let folder = file.as_ref().and_then(|file| file.parent()).map(Into::into);
+    let mut reach = reach.clone();
+    reach.write.extend(folder);
+    reach
+}
+
 /// Writes what this process has counted to where `LLVM_PROFILE_FILE` says.
 pub(crate) fn write() {
     unsafe extern "C" {

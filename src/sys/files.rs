@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// The device does not work (errno(3)); std has no kind for it.
 pub const EIO: i32 = libc::EIO;
+/// Not permitted (errno(3)).
+pub const EACCES: i32 = libc::EACCES;
 /// A name is longer than a file system has them (errno(3)).
 pub const ENAMETOOLONG: i32 = libc::ENAMETOOLONG;
 

@@ -6,6 +6,7 @@
 
 mod bell;
 pub mod clock;
+pub mod confine;
 #[cfg(coverage_of_children)]
 mod coverage;
 pub mod files;

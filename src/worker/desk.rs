@@ -16,6 +16,7 @@ use slog::{error, info, warn};
 use sys::socket::{Received, Sent, receive_message, send_message};
 use sys::{Interest, Signals, poll};
 
+use crate::Home;
 use crate::finish::{Finish, FinishTurn, prune};
 use crate::hold::Hold;
 use crate::post::Answer;
@@ -47,6 +48,8 @@ pub(crate) struct Desk {
     abandoned: Option<u64>,
     /// While the disk is full: not before.
     next_prune: u64,
+    /// The spool that is all it may touch.
+    home: Home,
 }
 
 enum Work {
@@ -66,6 +69,8 @@ pub(crate) enum Leave {
     Garbled,
     /// A post thread is gone.
     Broken,
+    /// The spool is another one than that which it may touch.
+    Astray,
 }
 
 /// When the loop must turn again.
@@ -80,8 +85,13 @@ impl Desk {
     pub(crate) fn new(shop: Shop, pipe: OwnedFd, signals: Signals, posts: Posts) -> Desk {
         let (work, waiting) = (Work::Nothing, VecDeque::new());
         let (reports, abandoned) = (VecDeque::from([Report::Ready]), None);
-        let next_prune = 0;
-        Desk { shop, pipe, signals, posts, work, waiting, reports, abandoned, next_prune }
+        let (next_prune, home) = (0, None);
+        Desk { shop, pipe, signals, posts, work, waiting, reports, abandoned, next_prune, home }
+    }
+
+    /// All that it may touch is this spool.
+    pub(crate) fn confined_to(&mut self, home: Home) {
+        self.home = home;
     }
 
     /// The worker's life, and its exit code.
@@ -92,6 +102,9 @@ impl Desk {
                 break why;
             }
             self.look_after_converter();
+            if self.is_astray() {
+                break Leave::Astray;
+            }
             let next = self.turn();
             if let Err(why) = self.tell() {
                 break why;
@@ -162,6 +175,19 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// Whether another spool has been mounted in the place of the one that it may touch. Whatever it
+    /// begins there fails, and would be taken for the delta's fault. One that is forked anew may.
+    fn is_astray(&self) -> bool {
+        let begins = matches!(self.work, Work::Nothing) && !self.waiting.is_empty();
+        let is_denied = || self.held().is_some_and(|(_, errno)| errno == sys::files::EACCES);
+        match self.home {
+            Some(home) if begins || is_denied() => {
+                self.shop.spool.identity().is_ok_and(|found| found != home)
+            }
+            _ => false,
+        }
     }
 
     /// The operator's own converter has nothing to do without an open share, but may say something, or end.
@@ -344,6 +370,11 @@ impl Desk {
             Leave::InOrder => {}
             Leave::Garbled => error!(self.shop.log, "the parent said what does not read, leaving"),
             Leave::Broken => error!(self.shop.log, "a post thread broke down, leaving"),
+            Leave::Astray => warn!(
+                self.shop.log,
+                "the spool is another one than when this worker \
+                                                   began, leaving to be replaced"
+            ),
         }
         self.posts.halt();
         let patience = FAREWELL.min(self.shop.config.workers.stop_timeout / 2);
@@ -370,7 +401,7 @@ impl Desk {
         self.shop.cell.set_held(None);
         match why {
             Leave::InOrder => 0,
-            Leave::Garbled | Leave::Broken => 1,
+            Leave::Garbled | Leave::Broken | Leave::Astray => 1,
         }
     }
 

@@ -19,6 +19,7 @@
 //! - `schema` a thread that reads the collection's schema, against which lines are held
 //! - `finish` a delta's end: commit, sums, `repeats`, `merge`
 //! - `hold` what the machine cannot do at present
+//! - `reach` what it has not given up, once it has begun
 
 mod age;
 mod backoff;
@@ -44,6 +45,7 @@ mod post;
 mod posts;
 mod probe;
 mod queue;
+mod reach;
 mod receipt;
 mod rejects;
 mod repeats;
@@ -72,7 +74,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use orders::{Message, Report};
-use slog::{Logger, debug, error};
+use slog::{Logger, debug, error, warn};
 use sys::{Signal, Signals};
 
 use crate::desk::Desk;
@@ -165,8 +167,9 @@ pub fn run(seat: Seat) -> i32 {
     let turns = seat.board.turns(seat.generation, seat.slot as usize);
     leaders.iter().for_each(scoreboard::LeadersCell::take_over);
     match settle_in(&shop, seat.patience, turns, leaders) {
-        Ok(posts) => {
+        Ok((posts, home)) => {
             let mut desk = Desk::new(shop, seat.pipe, signals, posts);
+            desk.confined_to(home);
             if seat.patience == Patience::Daemon && seat.slot == 0 {
                 desk.probe();
             }
@@ -184,17 +187,36 @@ fn refuse(pipe: OwnedFd, reason: String, log: &Logger) -> i32 {
     1
 }
 
-/// Reads secrets, sees to Solr if somebody waits for it, and starts the post threads.
+/// Which spool it is confined to, by device and inode; `None`: it is not.
+type Home = Option<(u64, u64)>;
+
+/// Reads secrets, sees to Solr if somebody waits for it, gives up what is not needed from here on, and
+/// starts the post threads, which are bound by that too.
 fn settle_in(
     shop: &Shop,
     patience: Patience,
     turns: scoreboard::Turns,
     leaders: Option<scoreboard::LeadersCell>,
-) -> Result<Posts, String> {
+) -> Result<(Posts, Home), String> {
     let credentials = Credentials::read(&shop.config.solr)?;
     if patience == Patience::Feed {
         probe::probe(&shop.config, &credentials, PROBE)?;
     }
-    Posts::start(&shop.config, &credentials, turns, leaders, &shop.log)
-        .map_err(|e| format!("cannot start {} post threads: {e}", shop.config.batch.in_flight))
+    let home = confine(shop);
+    let posts = Posts::start(&shop.config, &credentials, turns, leaders, &shop.log)
+        .map_err(|e| format!("cannot start {} post threads: {e}", shop.config.batch.in_flight))?;
+    Ok((posts, home))
+}
+
+/// Not where the operator's own converter is started: it would be bound, too. And not for `feed`,
+/// whose deltas are links to anywhere.
+fn confine(shop: &Shop) -> Home {
+    if shop.exec.is_some() || shop.spool.follows_links() {
+        return None;
+    }
+    if let Err(e) = sys::confine::confine(&reach::reach(&shop.spool)) {
+        warn!(shop.log, "not confined"; "error" => %e);
+        return None;
+    }
+    shop.spool.identity().ok()
 }

@@ -27,7 +27,7 @@ pub use browser::Browser;
 pub use daemon::{Daemon, ask};
 pub use delta::{Delta, assert_same};
 pub use disk::Disk;
-pub use faults::Faults;
+pub use faults::{Faults, Tried};
 pub use http::{Reply, exchange, get, own_address};
 pub use manager::Manager;
 pub use process::Process;

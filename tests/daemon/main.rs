@@ -12,6 +12,7 @@ mod by_id;
 mod cancel;
 mod check;
 mod clients;
+mod confined;
 mod convert;
 mod deaths;
 mod deliver;
