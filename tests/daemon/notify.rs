@@ -164,10 +164,10 @@ fn no_child_can_speak_to_the_manager_or_sees_what_is_said_to_the_parent() {
         assert!(children.len() >= 3);
         for child in children {
             let environment = environment(child);
-            assert!(environment.contains("TMPDIR="), "{environment}");
+            assert!(environment.contains("TMPDIR="), "or this test sees nothing");
             let notify = site.path("notify");
             for secret in [notify.to_str().unwrap(), "54321000", "/run/credentials/ours"] {
-                assert!(!environment.contains(secret), "{}: {environment}", child.name());
+                assert!(!environment.contains(secret), "{} sees {secret}", child.name());
             }
             assert!(!can_notify(child), "{}", child.name());
         }
