@@ -205,8 +205,7 @@ fn a_manager_that_is_gone_stops_nothing() {
         let address = if address.is_empty() { "no address" } else { path.to_str().unwrap() };
         let daemon = watched(&site, address, "WATCHDOG_USEC=20000; export WATCHDOG_USEC;");
         daemon.up();
-        drop(manager);
-        let _ = std::fs::remove_file(&path);
+        drop(manager); // and its socket stays, refusing
         site.hand_over("x.jsonl", "{\"id\":\"x\"}\n");
         daemon.wait("it is settled", |status| status["totals"]["deltas"] == 1);
         site.run(&["reload"]).code(0);
