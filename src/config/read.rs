@@ -321,7 +321,6 @@ impl<'p> Section<'p> {
         })
     }
 
-    /// An address and port to listen on.
     /// An IP address and a port; `like` is an example of both. No name: whoever reads a configuration
     /// resolves nothing.
     pub(crate) fn address(&mut self, key: &'static str, like: &str) -> Read<SocketAddr> {
