@@ -1,7 +1,6 @@
 //! Icinga 2, as Debian has it, in the foreground and asked by its API, with a certificate made for the purpose.
 
 use std::cell::RefCell;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -37,12 +36,11 @@ impl Icinga {
         place.write("command.conf", &shipped("icinga2/command.conf"), &[]);
         place.write("service.conf", &shipped("icinga2/service.conf"), &[]);
         place.write("icinga2.conf", include_str!("icinga2.conf"), &[("@PORT@", &port.to_string())]);
-        let folder = place.folder();
         certificate(place);
-        let checked = finish(icinga(&folder).arg("-C"), b"").code(0);
+        let checked = finish(icinga(place).arg("-C"), b"").code(0);
         let said = checked.says("Instantiated 1 Service").says("Finished validating").stdout;
         assert!(!said.contains("warning/") && !said.contains("critical/"), "{said}");
-        Icinga { port, running: RefCell::new(Running::start(place, &mut icinga(&folder))) }
+        Icinga { port, running: RefCell::new(Running::start(place, &mut icinga(place))) }
     }
 
     fn service(&self) -> Option<Value> {
@@ -81,9 +79,11 @@ impl Watcher for Icinga {
     }
 }
 
-/// `icinga2 daemon` on our configuration, with all its folders in this one.
-fn icinga(folder: &Path) -> Command {
+/// `icinga2 daemon` on our configuration, with all its folders in the watcher's.
+fn icinga(place: &Place) -> Command {
+    let (folder, (user, group)) = (place.folder(), place.as_whom());
     let mut command = Command::new(ICINGA);
+    command.env("ICINGA2_USER", user).env("ICINGA2_GROUP", group);
     command.args(["daemon", "-c"]).arg(folder.join("icinga2.conf"));
     for (name, below) in [
         ("ConfigDir", ""),

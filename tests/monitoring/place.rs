@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, User, getegid, geteuid};
+use nix::unistd::{Group, Pid, User, getegid, geteuid};
 
 use crate::common::{DAEMON, FakeSolr, Site};
 
@@ -21,6 +21,7 @@ pub struct Place {
     pub solr: FakeSolr,
     pub site: Site,
     user: User,
+    group: Group,
 }
 
 impl Place {
@@ -32,7 +33,10 @@ impl Place {
             if geteuid().is_root() { User::from_name("nagios") } else { User::from_uid(geteuid()) };
         let user =
             name.expect("users can be looked up").expect("make monitoring-tests sets all up");
-        let place = Place { solr, site, user };
+        let group = Group::from_gid(user.gid)
+            .expect("groups can be looked up")
+            .expect("a user's has a name");
+        let place = Place { solr, site, user, group };
         place.open_to_all(&place.site.path(""));
         place.folder();
         let plugin = Path::new(DAEMON).with_file_name("check_updater");
@@ -69,13 +73,9 @@ impl Place {
         let folder = self.folder();
         let (path, own) = (folder.join(name), folder.display().to_string());
         let socket = self.site.status_socket().display().to_string();
-        let group = self.user.gid.to_string();
-        let all = [
-            ("@R@", own.as_str()),
-            ("@SOCKET@", &socket),
-            ("@USER@", &self.user.name),
-            ("@GROUP@", &group),
-        ];
+        let (user, group) = self.as_whom();
+        let all =
+            [("@R@", own.as_str()), ("@SOCKET@", &socket), ("@USER@", user), ("@GROUP@", group)];
         let text = all
             .iter()
             .chain(words)
@@ -87,6 +87,11 @@ impl Place {
     pub fn mode_of_socket(&self, mode: u32) {
         let mode = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(self.site.status_socket(), mode).expect("it is ours");
+    }
+
+    /// The watcher's user and group.
+    pub fn as_whom(&self) -> (&str, &str) {
+        (&self.user.name, &self.group.name)
     }
 
     /// Makes it the watcher's own.
