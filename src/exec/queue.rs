@@ -31,7 +31,8 @@ impl Queue {
         self.begin_of(self.len()) - self.begin
     }
 
-    /// Takes a line. (A newline in it could only be the white space of JSON.)
+    /// Takes a line. (A newline or carriage return in it could only be the white space of JSON, and for some who
+    /// read lines either ends one.)
     pub(crate) fn push(&mut self, line: &[u8]) {
         if self.begin - self.base > SPENT as u64 && self.is_mostly_spent() {
             self.bytes.drain(..(self.begin - self.base) as usize);
@@ -39,8 +40,9 @@ impl Queue {
         }
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(line);
-        if memchr::memchr(b'\n', line).is_some() {
-            self.bytes[begin..].iter_mut().filter(|b| **b == b'\n').for_each(|b| *b = b' ');
+        if memchr::memchr2(b'\n', b'\r', line).is_some() {
+            let ends = self.bytes[begin..].iter_mut().filter(|b| matches!(**b, b'\n' | b'\r'));
+            ends.for_each(|b| *b = b' ');
         }
         self.bytes.push(b'\n');
         self.ends.push_back(self.base + self.bytes.len() as u64);

@@ -267,6 +267,20 @@ fn a_line_it_is_killed_or_hangs_at_is_told_so() {
 }
 
 #[test]
+fn a_carriage_return_within_a_line_ends_it_for_nobody() {
+    // JSON takes one for white space; a Java, Node or .NET that reads lines, and Python's open(), for an end.
+    let script = Script::new(
+        "#!/usr/bin/env python3\nfor line in open(0):\n    print('+' + line[:-1], flush=True)",
+    );
+    let mut given = lines(20);
+    given[7] = "{\r\"n\":\r\n7}\r".into();
+    let (came, troubles) = run(&mut script.exec(), &given);
+    given[7] = "{ \"n\":  7} ".into();
+    all_but(&came, &given, &[], "");
+    assert_eq!(troubles, []);
+}
+
+#[test]
 fn a_last_line_is_at_fault_if_another_is_answered_afterwards() {
     let script = python(true, "    if n == 9: sys.exit(3)");
     let lines = lines(10);
