@@ -72,7 +72,8 @@ impl Ear {
     }
 
     fn tell_rest(&mut self, now: u64) {
-        if !self.heard.is_empty() && !std::mem::take(&mut self.is_long) {
+        // (Also where nothing has come behind what is too long: or the next one's first line would be taken for that.)
+        if !std::mem::take(&mut self.is_long) && !self.heard.is_empty() {
             self.tell(cut(&self.heard), now);
         }
         self.heard.clear();

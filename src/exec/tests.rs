@@ -281,6 +281,20 @@ fn a_carriage_return_within_a_line_ends_it_for_nobody() {
 }
 
 #[test]
+fn last_words_without_an_end_leave_the_next_ones_to_be_heard() {
+    let script = python(
+        true,
+        "    if n == 7:\n        died = sys.argv[0] + '.died'\n        \
+         words = 'short words\\n' if os.path.exists(died) else 600 * 'x'\n        \
+         open(died, 'w')\n        sys.stderr.write(words)\n        sys.exit(3)",
+    );
+    let lines = lines(20);
+    let (came, troubles) = run(&mut script.exec(), &lines);
+    all_but(&came, &lines, &[7], "exit status 3, saying \"short words\"");
+    assert_eq!(troubles, []);
+}
+
+#[test]
 fn a_last_line_is_at_fault_if_another_is_answered_afterwards() {
     let script = python(true, "    if n == 9: sys.exit(3)");
     let lines = lines(10);
