@@ -43,6 +43,8 @@ pub(crate) struct Process {
     stderr: Option<ChildStderr>,
     /// Nothing more comes from it.
     is_silent: bool,
+    /// It was waited for: its numbers may be another's by now.
+    is_reaped: bool,
 }
 
 /// What a read has found.
@@ -75,7 +77,8 @@ impl Process {
         let stdin = child.stdin.take().expect("it was asked for");
         let stdout = child.stdout.take().expect("it was asked for");
         let stderr = child.stderr.take();
-        let process = Process { child, tied, stdin: Some(stdin), stdout, stderr, is_silent: false };
+        let (is_silent, is_reaped, stdin) = (false, false, Some(stdin));
+        let process = Process { child, tied, stdin, stdout, stderr, is_silent, is_reaped };
         process.open_pipes()?;
         Ok(process)
     }
@@ -152,12 +155,16 @@ impl Process {
     /// Ends it and all that it has started, and says how it ended; `None`: it does not, not even so.
     pub(crate) fn end(&mut self) -> Option<ExitStatus> {
         self.stdin = None;
-        let had_ended = self.has_ended();
-        self.tied.kill();
-        if !had_ended {
-            let _ = poll(&[(self.tied.as_fd(), Interest::Read)], Some(LAST));
+        if !self.is_reaped {
+            let had_ended = self.has_ended();
+            self.tied.kill();
+            if !had_ended {
+                let _ = poll(&[(self.tied.as_fd(), Interest::Read)], Some(LAST));
+            }
         }
-        self.child.try_wait().ok().flatten()
+        let status = self.child.try_wait().ok().flatten();
+        self.is_reaped |= status.is_some();
+        status
     }
 
     /// It has nothing to do any more: it may end by itself, but not for long.
