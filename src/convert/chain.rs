@@ -149,6 +149,15 @@ impl Certain {
         if let Some(other) = other {
             return Certain::unknown(format!("its update chain {name} has {other}"));
         }
+        let is_known = ["processor", "post-processor"]
+            .iter()
+            .all(|key| is_absent_or(&chain[*key], Value::is_string))
+            && is_absent_or(&chain[""], |all| all.is_array() || all.is_object());
+        if !is_known {
+            return Certain::unknown(format!(
+                "the processors of its update chain {name} cannot be read"
+            ));
+        }
         let elsewhere = chain["processor"].as_str().unwrap_or_default();
         let after = chain["post-processor"].as_str().unwrap_or_default();
         let named = elsewhere.split(',').chain(after.split(','));
@@ -209,6 +218,10 @@ fn chains_of<'c>(parameters: &'c Value, names: &mut Vec<&'c str>) -> bool {
         }),
         _ => true,
     }
+}
+
+fn is_absent_or(value: &Value, is_known: impl Fn(&Value) -> bool) -> bool {
+    value.is_null() || is_known(value)
 }
 
 /// The plugins of one kind: a list, one alone, or by name.

@@ -118,3 +118,18 @@ fn what_cannot_be_read_is_not_certain() {
         assert!(!Certain::read(&config).is_any(), "{config}");
     }
 }
+
+#[test]
+fn processors_in_words_that_are_not_known_leave_nothing_certain() {
+    let trim = json!({"class": "solr.TrimFieldUpdateProcessorFactory"});
+    for (key, processors) in [
+        ("processor", json!([trim])),
+        ("processor", trim.clone()),
+        ("post-processor", json!(["uuid"])),
+        ("", json!("uuid")),
+    ] {
+        let mut chain = json!({"name": "x", "default": "true"});
+        chain[key] = processors;
+        assert!(!Certain::read(&config(json!([chain]), json!({}))).is_any(), "{chain}");
+    }
+}
