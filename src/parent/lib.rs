@@ -32,7 +32,6 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::clock::{now_ms, wall_ms};
@@ -142,11 +141,10 @@ pub struct Settlement {
 
 /// The listening sockets. The parent binds them and never accepts: so they survive the monitor.
 struct Listeners {
-    status: OwnedFd,
-    control: OwnedFd,
+    status: start::Seat,
+    control: start::Seat,
     /// The page's, if there is one.
     http: Option<OwnedFd>,
-    paths: [PathBuf; 2],
 }
 
 /// A claim that is not settled.
@@ -524,7 +522,8 @@ impl Parent {
         let (config, log) = (self.config.clone(), self.log.clone());
         let (spool, lock, board) = (self.spool.clone(), self.lock.clone(), self.board);
         match (post, self.listeners.take()) {
-            (Post::Monitor, Some(Listeners { status, control, http, .. })) => {
+            (Post::Monitor, Some(Listeners { status, control, http })) => {
+                let (status, control) = (status.listener, control.listener);
                 Role::Monitor(MonitorSeat {
                     log: log.new(slog::o!("role" => "monitor")),
                     config,
@@ -616,10 +615,9 @@ impl Parent {
         self.publish();
         self.keep_the_manager_informed(); // all may have been gone at once
         self.producer.leave(&self.log);
-        if let Some(listeners) = &self.listeners {
-            for path in &listeners.paths {
-                let _ = std::fs::remove_file(path); // else the next daemon takes it over
-            }
+        if let Some(Listeners { status, control, .. }) = &self.listeners {
+            status.clear();
+            control.clear();
         }
         if self.task == Task::Serve {
             info!(self.log, "stopped"; "code" => code);

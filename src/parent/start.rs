@@ -11,11 +11,12 @@ use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use sys::clock::{now_ms, wall_ms};
+use sys::files::Lock;
 use sys::{Signal, Signals};
 
 use crate::board::Counters;
@@ -243,16 +244,35 @@ pub fn lock(spool: &Spool, remedy: &str) -> Result<SpoolLock, StartError> {
     }
 }
 
+/// A listening socket that is this daemon's alone, by a lock beside it. Whether somebody listens could be
+/// asked of the socket; but of two daemons that start at once both would find a dead one's, and whoever
+/// removes a living one's by hand would have the next daemon take its place.
+pub(crate) struct Seat {
+    pub(crate) listener: OwnedFd,
+    path: PathBuf,
+    lock: PathBuf,
+    /// Of the parent alone: what is left of a dead one's children holds nobody up.
+    _held: Lock,
+}
+
+impl Seat {
+    /// Removes it: else the next daemon takes it over.
+    pub(crate) fn clear(&self) {
+        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.lock);
+    }
+}
+
 fn listen(config: &Config) -> Result<Listeners, StartError> {
-    let (status, control) = (&config.monitor.status, &config.monitor.control);
-    let paths = [status.path.clone(), control.path.clone()];
+    let status = bind(&config.monitor.status)?;
     // Nothing is half started: what is bound goes again if the next cannot be.
-    let remove = |n: usize| paths.iter().take(n).for_each(|path| drop(std::fs::remove_file(path)));
-    let status = bind(status)?;
-    let control = bind(control).inspect_err(|_| remove(1))?;
+    let control = bind(&config.monitor.control).inspect_err(|_| status.clear())?;
     let page = config.monitor.http.map(|address| listen_for_http(address, &config.path));
-    let http = page.transpose().inspect_err(|_| remove(2))?;
-    Ok(Listeners { status, control, http, paths })
+    let http = page.transpose().inspect_err(|_| {
+        status.clear();
+        control.clear();
+    })?;
+    Ok(Listeners { status, control, http })
 }
 
 /// Binds the page's socket; at once also where a connection of its last owner has not timed out yet
@@ -285,7 +305,7 @@ pub(crate) fn listen_for_http(address: SocketAddr, file: &Path) -> Result<OwnedF
     })
 }
 
-fn bind(socket: &config::Socket) -> Result<OwnedFd, StartError> {
+fn bind(socket: &config::Socket) -> Result<Seat, StartError> {
     let at = |code, message: String| wrong(code, format!("{}: {message}", socket.path.display()));
     let group = match socket.group.as_deref() {
         None | Some("") => None,
@@ -303,12 +323,29 @@ fn bind(socket: &config::Socket) -> Result<OwnedFd, StartError> {
         std::fs::create_dir_all(folder)
             .map_err(|e| at(78, format!("cannot make the socket's folder: {e}")))?;
     }
-    sys::socket::listen(&socket.path, socket.mode, group).map_err(|e| match e.kind() {
-        io::ErrorKind::AddrInUse => {
-            at(75, format!("this socket is in use ({e}): stop who has it, or set another path"))
+    let mut lock = socket.path.clone().into_os_string();
+    lock.push(".lock");
+    let lock = PathBuf::from(lock);
+    let held = Lock::at(&lock).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => {
+            let lock = lock.display();
+            at(
+                75,
+                format!("this socket is another daemon's ({lock}): stop it, or set another path"),
+            )
         }
-        _ => at(78, format!("cannot listen there: {e}")),
-    })
+        _ => at(78, format!("cannot lock {}: {e}", lock.display())),
+    })?;
+    let listener = sys::socket::listen(&socket.path, socket.mode, group).map_err(|e| {
+        let _ = std::fs::remove_file(&lock);
+        match e.kind() {
+            io::ErrorKind::AddrInUse => {
+                at(75, format!("this socket is in use ({e}): stop who has it, or set another path"))
+            }
+            _ => at(78, format!("cannot listen there: {e}")),
+        }
+    })?;
+    Ok(Seat { listener, path: socket.path.clone(), lock, _held: held })
 }
 
 /// How deltas that are claimed from now on are divided.

@@ -67,6 +67,27 @@ impl Lock {
         Ok(Lock { file: file.into() })
     }
 
+    /// Makes the file where there is none, and takes the lock on it; whoever takes it by the same name
+    /// meets the same lock, also when the file is removed meanwhile. Errors as [`Lock::take`].
+    pub fn at(path: &Path) -> io::Result<Lock> {
+        loop {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600);
+            let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+            let locked = file.metadata()?;
+            let lock = Lock::take(file)?;
+            // Its last owner may have removed it in between: then the lock is on nobody's file.
+            match std::fs::symlink_metadata(path) {
+                Ok(there) if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) => {
+                    return Ok(lock);
+                }
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
     /// The locked file.
     pub fn file(&self) -> io::Result<File> {
         Ok(self.file.try_clone()?.into())
