@@ -4,7 +4,7 @@
 //! copied, since it can be read but once and a share may be read twice.
 
 use config::Config;
-use parent::{Options, Outcome, Settlement, Task};
+use parent::{Options, Outcome, Settlement, Sums, Task};
 use spool::{Packing, Settled, Spool};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::cli::{Cli, Feed};
@@ -39,8 +40,9 @@ pub(crate) fn feed(cli: &Cli, what: &Feed) -> Result<ExitCode, Trouble> {
         hand_over(input, &spool.incoming())?;
     }
     let names = inputs.iter().map(|input| input.name.clone()).collect();
+    let start = Instant::now();
     let outcome = deliver(Options { config, task: Task::Feed(names) })?;
-    summary(&outcome, &inputs, &spool, dir)
+    summary(&outcome, &inputs, &spool, dir, start.elapsed())
 }
 
 /// From the file, or from `--url` and `--collection` alone.
@@ -133,6 +135,7 @@ fn summary(
     inputs: &[Input],
     spool: &Spool,
     dir: TempDir,
+    took: Duration,
 ) -> Result<ExitCode, Trouble> {
     let mut faults = Vec::new();
     let mut lines = Vec::new();
@@ -157,6 +160,7 @@ fn summary(
         let kept = dir.keep().join("rejected");
         faults.push(format!("the rejects are kept in {}", kept.display()));
     }
+    lines.push(in_all(outcome, inputs.len(), took));
     if let Err(e) = say(&lines) {
         faults.push(format!("cannot write the summary: {e}"));
     }
@@ -194,6 +198,21 @@ fn line(settlement: &Settlement, input: &Input, rejects: Option<&Path>) -> Strin
         sums.docs,
         sums.deletes,
         sums.rejected
+    )
+}
+
+/// The summary's last line.
+fn in_all(outcome: &Outcome, all: usize, took: Duration) -> String {
+    let done = outcome.settled.iter().filter(|s| s.settled == Settled::Done).count();
+    let sum = |of: fn(&Sums) -> u64| outcome.settled.iter().map(|s| of(&s.sums)).sum::<u64>();
+    let (docs, deletes) = (sum(|s| s.docs), sum(|s| s.deletes));
+    let (files, seconds) = (if all == 1 { "file" } else { "files" }, took.as_secs_f64());
+    format!(
+        "{done} of {all} {files} in {seconds:.1} s: {} lines, {docs} documents, {deletes} deletes, {} \
+         rejected, {:.0} docs/s",
+        sum(|s| s.lines),
+        sum(|s| s.rejected),
+        (docs + deletes) as f64 / seconds.max(0.001)
     )
 }
 
@@ -253,7 +272,7 @@ mod tests {
         let mut settled = vec![settlement(&inputs[0]), settlement(&inputs[2])];
         settled[1].sums.rejected = 1;
         let outcome = Outcome { code: 0, reason: None, settled };
-        let trouble = summary(&outcome, &inputs, &spool, dir).unwrap_err();
+        let trouble = summary(&outcome, &inputs, &spool, dir, Duration::ZERO).unwrap_err();
         assert_eq!(trouble.code, 1);
         assert!(trouble.message.contains("2 of 3 files delivered"), "{}", trouble.message);
         assert!(why_not(&inputs[1]).contains("No such file"));

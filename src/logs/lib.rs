@@ -59,16 +59,15 @@ fn one_line(record: &[u8]) -> Vec<u8> {
         Some((b'\n', body)) => (body, &b"\n"[..]),
         _ => (record, &b""[..]),
     };
-    let mut line = Vec::with_capacity(record.len());
-    for byte in body {
-        match byte {
-            b'\n' => line.extend_from_slice(b"\\n"),
-            b'\t' | b' '..=b'~' | 0x80.. => line.push(*byte),
-            _ => line.push(b'?'),
+    let mut line = String::with_capacity(record.len());
+    for c in String::from_utf8_lossy(body).chars() {
+        match c {
+            '\n' => line.push_str("\\n"),
+            '\t' => line.push('\t'),
+            c => line.push(if c.is_control() { '?' } else { c }),
         }
     }
-    line.extend_from_slice(end);
-    line
+    line.into_bytes().into_iter().chain(end.iter().copied()).collect()
 }
 
 struct Json(Arc<Sink>);
@@ -89,5 +88,10 @@ mod tests {
     fn one_event_is_one_line() {
         assert_eq!(super::one_line(b"a\nb\x1b[1m\n"), b"a\\nb?[1m\n");
         assert_eq!(super::one_line("Größe\n".as_bytes()), "Größe\n".as_bytes());
+        assert_eq!(
+            super::one_line("a\u{9b}2Jb\u{7f}".as_bytes()),
+            b"a?2Jb?",
+            "a terminal obeys it"
+        );
     }
 }

@@ -10,6 +10,7 @@
 //! [`Parent`] has a `Drop` that touches the outside world, since it runs in every child too.
 
 mod asked;
+mod bar;
 mod board;
 mod crew;
 mod delta;
@@ -24,9 +25,8 @@ mod tell;
 mod trouble;
 
 use config::Config;
-use orders::Sums;
 use scoreboard::Board;
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
 use spool::{Claim, Division, Kind, Settled, Spool, SpoolLock};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -45,6 +45,7 @@ use reload::Candidate;
 use slots::Post;
 use trouble::Trouble;
 
+pub use orders::Sums;
 pub use start::{Options, StartError, Task, lock};
 
 /// The loop turns at least so often, for its heartbeat, in milliseconds.
@@ -191,8 +192,12 @@ pub struct Parent {
     /// What was told of why children are not confined.
     not_confined: Option<String>,
     counters: board::Counters,
-    /// When `feed` next says how far it is.
+    /// When it next says how far it is, where somebody waits for that.
     next_word: u64,
+    /// What `feed` has to do.
+    meter: Option<bar::Meter>,
+    /// Where that is shown.
+    bar: Option<bar::Bar>,
     /// While the disk is full: when a worker is asked to make room, at the earliest.
     next_prune: u64,
 }
@@ -234,8 +239,10 @@ impl Parent {
         };
         let asked = (!self.asked.is_empty()).then_some(0);
         let manager = self.manager.deadline();
-        let due = [self.machine.deadline(), producer, self.producer.next_scan(), asked, manager];
-        let wake = due.into_iter().flatten().fold(before + TICK, u64::min).max(before);
+        let frame = self.bar.as_ref().map(bar::Bar::next);
+        let producers = [producer, self.producer.next_scan()];
+        let due = [self.machine.deadline(), asked, manager, frame].into_iter().chain(producers);
+        let wake = due.flatten().fold(before + TICK, u64::min).max(before);
         let timeout = Duration::from_millis(wake.saturating_sub(before));
 
         let mut descriptors = vec![(self.signals.as_fd(), Interest::Read)];
@@ -251,8 +258,9 @@ impl Parent {
         let now = now_ms();
         if self.task != Task::Serve && now >= self.next_word {
             self.next_word = now + TICK;
-            self.say_progress();
+            self.say_progress(now);
         }
+        self.draw(now);
         // In poll, or before it, in a system call that the spool's file system held up.
         let stood = (now - wake.min(now)).max(before.saturating_sub(self.last_turn));
         if stood > STALL {
@@ -573,11 +581,23 @@ impl Parent {
         order
     }
 
-    /// `feed` has no monitor that could be asked.
-    fn say_progress(&self) {
+    /// There is no monitor that could be asked. (At a terminal there is a bar.)
+    fn say_progress(&mut self, now: u64) {
+        if self.bar.is_some() {
+            return;
+        }
         let totals = self.board.totals();
-        info!(self.log, "delivering"; "docs" => totals.docs, "deletes" => totals.deletes,
-            "rejects" => totals.rejected);
+        let Some(progress) = self.progress(now) else {
+            return info!(self.log, "delivering"; "docs" => totals.docs, "deletes" => totals.deletes,
+                "rejects" => totals.rejected);
+        };
+        let eta = progress.eta_s.map_or("unknown".into(), |s| format!("{s} s"));
+        info!(self.log, "delivering"; "delta" => &progress.name, "percent" => progress.percent(),
+            "docs" => totals.docs, "deletes" => totals.deletes, "rejects" => totals.rejected,
+            "docs_per_s" => progress.docs_per_s, "eta" => eta);
+        if let Some(reason) = &progress.trouble {
+            warn!(self.log, "waiting"; "reason" => reason);
+        }
     }
 
     fn ready(&mut self) {
@@ -614,6 +634,9 @@ impl Parent {
     fn leave(&mut self, code: i32) -> Role {
         self.publish();
         self.keep_the_manager_informed(); // all may have been gone at once
+        if let Some(bar) = &self.bar {
+            bar.clear();
+        }
         self.producer.leave(&self.log);
         if let Some(Listeners { status, control, .. }) = &self.listeners {
             status.clear();

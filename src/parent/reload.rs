@@ -5,6 +5,7 @@ use slog::{Logger, info, warn};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::Parent;
 use crate::machine::{Event, Plan};
@@ -32,6 +33,9 @@ impl Parent {
     /// Reads the configuration again, as a candidate.
     pub(crate) fn configure(&mut self) -> Event {
         self.tell_reloading();
+        // Whatever becomes of the configuration: the log's file may have been rotated, and those who stay
+        // must not go on in the old one.
+        self.board.log_opened().fetch_add(1, Ordering::Relaxed);
         match self.read() {
             Ok(candidate) => {
                 let plan = plan(&candidate.config);
@@ -60,8 +64,8 @@ impl Parent {
         let same_file = config.log.file == self.config.log.file;
         let sink = match same_file {
             true if config.log.file.is_none() => Arc::clone(&self.sink),
-            // Also opened anew where the name is the same: it may have been rotated.
-            _ => crate::start::sink(&config, self.board.log_dropped()).map_err(|e| e.message)?,
+            // Also where the name is the same: what cannot be opened is told.
+            _ => crate::start::sink(&config, self.board, None).map_err(|e| e.message)?,
         };
         let log = logger(&config, Arc::clone(&sink));
         let http = self.http_of(&config)?;

@@ -46,6 +46,9 @@ impl Parent {
                 if !matches!(self.task, Task::Feed(_)) {
                     self.remember(&settlement, ms);
                 }
+                if let Some(meter) = &mut self.meter {
+                    meter.settled(&settlement.name);
+                }
                 if self.task != Task::Serve {
                     self.settled.push(settlement);
                 }

@@ -13,12 +13,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use sys::clock::{now_ms, wall_ms};
 use sys::files::Lock;
 use sys::{Signal, Signals};
 
+use crate::bar::{Bar, Meter};
 use crate::board::Counters;
 use crate::crew::Crew;
 use crate::machine::Machine;
@@ -72,13 +72,22 @@ pub(crate) fn ms(d: Duration) -> u64 {
 }
 
 /// Where the log goes.
-pub(crate) fn sink(config: &Config, dropped: &'static AtomicU64) -> Result<Arc<Sink>, StartError> {
+pub(crate) fn sink(
+    config: &Config,
+    board: Board,
+    bar: Option<&Bar>,
+) -> Result<Arc<Sink>, StartError> {
     let sink = match &config.log.file {
-        None => Sink::stderr().map_err(|e| wrong(1, format!("standard error: {e}"))),
+        None => match (Sink::stderr(), bar) {
+            (Ok(sink), None) => Ok(sink),
+            (Ok(sink), Some(_)) => Ok(sink.clearing()),
+            (Err(e), _) => Err(wrong(1, format!("standard error: {e}"))),
+        },
         Some(path) => Sink::file(path)
+            .map(|sink| sink.opened_anew(path, board.log_opened()))
             .map_err(|e| wrong(78, format!("{}: cannot write log.file: {e}", path.display()))),
     };
-    sink.map(|sink| Arc::new(sink.counting_in(dropped)))
+    sink.map(|sink| Arc::new(sink.counting_in(board.log_dropped())))
 }
 
 pub(crate) fn logger(config: &Config, sink: Arc<Sink>) -> Logger {
@@ -115,7 +124,8 @@ impl Parent {
         let lock = lock(&spool, "stop it, or set spool.dir")?;
         spool.prove().map_err(|e| wrong(78, e.to_string()))?;
         let board = Board::new().map_err(|e| wrong(1, format!("no shared memory: {e}")))?;
-        let sink = sink(&config, board.log_dropped())?;
+        let bar = if let Task::Feed(_) = task { Bar::at_terminal() } else { None };
+        let sink = sink(&config, board, bar.as_ref())?;
         let log = logger(&config, Arc::clone(&sink));
         let watched = [Signal::Hangup, Signal::Terminate, Signal::Interrupt, Signal::Child];
         let signals = Signals::watch(&watched).map_err(|e| wrong(1, format!("signals: {e}")))?;
@@ -139,6 +149,14 @@ impl Parent {
         if let Task::Cancel(name) = &task {
             open = only(name, open)?;
         }
+        let meter = match &task {
+            Task::Feed(names) => Some(Meter::of(names.iter().map(|name| {
+                // As they are now; one that is gone when its turn comes was nothing.
+                let file = std::fs::metadata(spool.incoming().join(name));
+                (name.clone(), file.map_or(0, |file| file.len()))
+            }))),
+            Task::Serve | Task::Retry | Task::Cancel(_) => None,
+        };
         let runs = spool.runs().map_err(unusable)?;
         let mut has_open_run = runs.iter().any(|run| run.upto == Run::OPEN);
         if has_open_run && open.is_empty() && !matches!(task, Task::Cancel(_)) {
@@ -186,6 +204,8 @@ impl Parent {
             not_confined: None,
             counters: Counters::default(),
             next_word: now_ms() + crate::TICK,
+            meter,
+            bar,
             next_prune: 0,
         })
     }

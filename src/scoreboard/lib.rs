@@ -17,6 +17,7 @@ mod atomic {
     pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
 }
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -235,9 +236,14 @@ impl Board {
         &self.words[PARENT - 1]
     }
 
+    /// How often the parent has asked that the log's file be opened anew. Whoever logs looks here.
+    pub fn log_opened(&self) -> &'static AtomicU64 {
+        &self.words[PARENT - 3]
+    }
+
     /// The monitor's part.
     pub fn monitor(&self) -> MonitorCell {
-        MonitorCell { words: &self.words[MONITOR_AT..PARENT - 2] }
+        MonitorCell { words: &self.words[MONITOR_AT..PARENT - 3] }
     }
 
     /// How many requests at once a leader is worth, as a worker has found it.
@@ -293,6 +299,28 @@ impl Board {
     /// What all workers, living and dead, of all generations have counted since the daemon began.
     pub fn totals(&self) -> Counts {
         self.worker_cells().fold(Counts::default(), |sum, cell| sum.plus(cell.tally().total()))
+    }
+
+    /// How far the active delta is, in bytes of its file, if it is the one of this claim: the mean of its
+    /// shares' marks. Of those that are in the workers may have gone on to a later delta: they count whole.
+    pub fn bytes_done(&self, claim: u64) -> u64 {
+        let cell = self.parent();
+        if claim == 0 || claim != cell.claim() {
+            return 0;
+        }
+        let (bytes, mut marks) = (cell.active_bytes(), BTreeMap::new());
+        for tally in self.worker_cells().map(|cell| cell.tally()) {
+            // (The last of all shares is whoever finishes it.)
+            if tally.claim == claim && tally.share != u64::MAX {
+                let mark = marks.entry(tally.share).or_insert(0);
+                *mark = tally.offset.max(*mark);
+            }
+        }
+        let (shares, done) = (cell.shares().max(1), cell.shares_done());
+        let seen = marks.values().filter(|mark| **mark >= bytes).count() as u64;
+        let gone = u128::from(done.saturating_sub(seen)) * u128::from(bytes);
+        let sum = marks.values().fold(gone, |sum, mark| sum.saturating_add(u128::from(*mark)));
+        (sum / u128::from(shares)).min(bytes.into()) as u64
     }
 
     /// What all workers, living and dead, have counted of one share.

@@ -20,6 +20,7 @@ mod shared;
 mod signals;
 pub mod sink;
 pub mod socket;
+pub mod terminal;
 mod watch;
 
 pub use bell::Bell;

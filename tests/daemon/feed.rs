@@ -54,6 +54,13 @@ fn feed_delivers_and_leaves_its_inputs_alone() {
     ] {
         assert!(run.stdout.lines().any(|line| line == summary), "{summary:?}: {run:?}");
     }
+    let all = run.stdout.lines().last().unwrap();
+    assert!(all.starts_with("3 of 3 files in ") && all.ends_with(" docs/s"), "{run:?}");
+    assert!(all.contains(" s: 5001 lines, 5001 documents, 0 deletes, 0 rejected, "), "{run:?}");
+    assert!(
+        !run.stderr.contains('\x1b') && !run.stderr.contains('\r'),
+        "no terminal, no bar: {run:?}"
+    );
     let mut expected = first.docs;
     expected.extend(second.docs); // the later file wins
     expected.insert("third".into(), serde_json::json!({"id": "third"}));
@@ -194,7 +201,11 @@ fn an_input_that_is_gone_when_its_turn_comes_is_told_and_confuses_no_other() {
     let status = wait_for_some("it ends", || child.try_wait().unwrap());
     let output = child.wait_with_output().unwrap();
     let summary = String::from_utf8(output.stdout).unwrap();
-    let [a, b, c] = summary.lines().collect::<Vec<_>>()[..] else { panic!("{summary}") };
+    let [a, b, c, all] = summary.lines().collect::<Vec<_>>()[..] else { panic!("{summary}") };
+    assert!(
+        all.starts_with("2 of 3 files in ") && all.contains(" s: 2002 lines, 2001 documents, "),
+        "{all}"
+    );
     assert_eq!(a, "a.jsonl: 2000 lines, 2000 documents, 0 deletes, 0 rejected");
     assert!(b.starts_with("b.jsonl: ") && b.contains("No such file or directory"), "{b}");
     let expected = "2 lines, 1 documents, 0 deletes, 1 rejected: see c.jsonl.rejected.jsonl";
@@ -216,7 +227,7 @@ fn rejects_that_cannot_be_put_beside_the_input_are_kept_and_the_others_copied() 
     let run = site.run(&["feed", "a.jsonl", "b.jsonl"]).code(1);
     assert!(run.stderr.contains("a.jsonl.rejected.jsonl: cannot write the rejects"), "{run:?}");
     assert_eq!(rejects(&site.path("b.jsonl.rejected.jsonl")).len(), 1);
-    assert_eq!(run.stdout.lines().count(), 2, "{run:?}");
+    assert_eq!(run.stdout.lines().count(), 3, "{run:?}");
     let kept = run.stderr.lines().find_map(|line| line.split("the rejects are kept in ").nth(1));
     let kept = Path::new(kept.expect("it says where")).join("a.jsonl.rejected.jsonl");
     assert_eq!(rejects(&kept).len(), 1, "{}", kept.display());
@@ -236,5 +247,105 @@ fn a_full_standard_output_costs_no_rejects_and_no_panic() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot write the summary: No space left"), "{said}");
     assert_eq!(rejects(&site.path("a.jsonl.rejected.jsonl")).len(), 1);
+    nothing_is_left(&site);
+}
+
+// --- at a terminal --------------------------------------------------------------------------------
+
+/// A feed at a terminal of so many columns (script(1), of bsdutils), in an environment of this too.
+fn at_a_terminal(site: &Site, columns: u32, environment: &str, feed: &str) -> Run {
+    let config = site.config();
+    let line = format!(
+        "stty cols {columns} rows 24; {environment} {DAEMON} -c {} {feed}",
+        config.display()
+    );
+    let mut terminal = Command::new("script");
+    terminal
+        .args(["-qec", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("TMPDIR", site.path("tmp"));
+    finish(terminal.current_dir(site.path("")), b"")
+}
+
+#[test]
+fn a_terminal_shows_a_bar_with_speed_and_time_left_and_the_summary_last() {
+    let solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(20)));
+    let site = Site::new(solr.url());
+    site.configure("batch.docs = 20");
+    for name in ["a.jsonl", "b.jsonl"] {
+        std::fs::write(site.path(name), Delta::offers(0..1_500, 1).text).unwrap();
+    }
+    let run = at_a_terminal(&site, 120, "", "feed a.jsonl b.jsonl").code(0);
+    let frames: Vec<&str> = run.stdout.split("\r\x1b[K").collect();
+    let is_bar = |frame: &&&str| frame.contains(" docs/s  ETA ") && frame.contains("]  ");
+    let bars: Vec<&&str> = frames.iter().filter(is_bar).collect();
+    assert!(bars.len() > 5, "{run:?}");
+    for bar in &bars {
+        assert!(bar.chars().count() < 120 && !bar.contains('\n'), "{bar}");
+    }
+    assert!(
+        bars[0].starts_with("1 of 2: ") && bars.last().unwrap().starts_with("2 of 2: b.jsonl  ["),
+        "{bars:?}"
+    );
+    let percent = |bar: &str| -> u32 {
+        bar.split("]  ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+    };
+    let grown: Vec<u32> = bars.iter().map(|bar| percent(bar)).collect();
+    assert!(grown.is_sorted() && *grown.last().unwrap() > 50, "{grown:?}");
+    // A line of the log has the terminal's line for itself, and so has the summary.
+    assert!(
+        frames
+            .iter()
+            .any(|f| f.contains("INFO delta claimed, delta: b.jsonl") && f.ends_with('\n')),
+        "{run:?}"
+    );
+    assert!(frames.last().unwrap().starts_with("a.jsonl: 1500 lines, 1500 documents"), "{run:?}");
+    assert!(
+        run.stdout.trim_end().lines().last().unwrap().starts_with("2 of 2 files in "),
+        "{run:?}"
+    );
+    nothing_is_left(&site);
+}
+
+#[test]
+fn a_dumb_terminal_shows_lines() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    std::fs::write(site.path("a.jsonl"), "{\"id\":\"a\"}\n").unwrap();
+    let run = at_a_terminal(&site, 80, "TERM=dumb", "feed a.jsonl").code(0).says("1 of 1 file in ");
+    assert!(!run.stdout.contains("\x1b[K"), "{run:?}");
+}
+
+#[test]
+fn a_feed_that_waits_for_solr_says_why_and_its_parent_has_one_thread() {
+    let solr = FakeSolr::in_mode(Mode::Slow(Duration::from_millis(20)));
+    let site = Site::new(solr.url());
+    site.configure("batch.docs = 20");
+    std::fs::write(site.path("a.jsonl"), Delta::offers(0..3_000, 1).text).unwrap();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| at_a_terminal(&site, 200, "exec", "feed a.jsonl"));
+        let named = |name: &str| {
+            let found = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+                let process = Process::of(entry.ok()?.file_name().to_str()?.parse().ok()?)?;
+                let line = std::fs::read(format!("/proc/{}/cmdline", process.pid)).ok()?;
+                let ours = line.windows(name.len()).any(|w| w == name.as_bytes());
+                (ours && process.name() == "solr-updater").then_some(process)
+            });
+            found.min()
+        };
+        let config = site.config().display().to_string();
+        let parent = wait_for_some("it runs", || named(&config));
+        wait_for("it is under way", || solr.taken() > 100);
+        solr.turn(Mode::Down);
+        // Long enough for a frame or two.
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(parent.tasks(), 1);
+        solr.turn(Mode::Up);
+        let run = run.join().unwrap().code(0);
+        let waits = |frame: &str| {
+            frame.contains("a.jsonl  waiting: ") && frame.contains("connection refused")
+        };
+        assert!(run.stdout.split("\r\x1b[K").any(waits), "{run:?}");
+    });
     nothing_is_left(&site);
 }
