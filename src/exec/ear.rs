@@ -88,7 +88,7 @@ impl Ear {
             (self.since, self.lines) = (now, 0);
         }
         match self.lines < LINES {
-            true => warn!(self.log, "the converter says"; "line" => &line),
+            true => warn!(self.log, "the converter says"; "said" => &line),
             false => self.untold += 1,
         }
         self.lines += 1;

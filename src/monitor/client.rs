@@ -12,7 +12,7 @@ const LONGEST: usize = 4 * 1024;
 /// So much is read ahead of one client's requests: the others want to be heard too.
 const GULP: usize = 4 * 1024;
 /// While so many bytes are not read by the client, it is not asked for more.
-const UNREAD: usize = 64 * 1024;
+const UNREAD: usize = 16 * 1024;
 
 /// What a client may do, by the socket that it came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +46,15 @@ pub(crate) struct Client {
     /// The other side has closed its end for writing.
     at_end: bool,
     heard: u64,
+    /// The last turn that it had, 0 before the first.
+    turn: u64,
 }
 
 impl Client {
     pub(crate) fn new(stream: Stream, rights: Rights, now: u64) -> Client {
         let (input, output) = (Vec::new(), VecDeque::new());
         let (talk, taken, at_end) = (Talk::Open, 0, false);
-        Client { stream, rights, input, taken, output, talk, at_end, heard: now }
+        Client { stream, rights, input, taken, output, talk, at_end, heard: now, turn: 0 }
     }
 
     pub(crate) fn rights(&self) -> Rights {
@@ -61,6 +63,16 @@ impl Client {
 
     pub(crate) fn last_heard(&self) -> u64 {
         self.heard
+    }
+
+    /// It has had this turn.
+    pub(crate) fn has_had(&mut self, turn: u64) {
+        self.turn = turn;
+    }
+
+    /// The last turn that it had.
+    pub(crate) fn last_turn(&self) -> u64 {
+        self.turn
     }
 
     /// Whether the parent owes it an answer.

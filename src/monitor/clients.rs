@@ -3,7 +3,7 @@
 //! an administrator. Who waits for the parent keeps his seat.
 
 use interprocess::os::unix::uds_local_socket::Stream;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::client::{Client, Rights};
 
@@ -55,6 +55,14 @@ impl Clients {
 
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Client> {
         self.by_id.get_mut(&id)
+    }
+
+    /// These in the order in which they are heard: whoever has had no turn for the longest comes first, a
+    /// newcomer before all, so that a thousand who flood do not keep him waiting.
+    pub(crate) fn by_turn(&self, ids: BTreeSet<u64>) -> Vec<u64> {
+        let mut ids = Vec::from_iter(ids);
+        ids.sort_by_key(|id| self.by_id.get(id).map_or(0, Client::last_turn));
+        ids
     }
 
     /// Takes one out, to talk with it.
@@ -141,6 +149,18 @@ mod tests {
         let strangers = clients.by_id.values().filter(|c| c.rights() == Rights::Ask);
         assert_eq!(strangers.map(Client::last_heard).min(), Some(200 - 88));
         assert_eq!(clients.iter().filter(|(_, c)| c.rights() == Rights::Command).count(), 12);
+    }
+
+    #[test]
+    fn whoever_has_had_no_turn_for_the_longest_is_heard_first() {
+        let mut clients = Clients::under(164);
+        full(&mut clients, Rights::Command);
+        let ids: BTreeSet<u64> = clients.iter().map(|(id, _)| id).take(4).collect();
+        let [a, b, c, d] = Vec::from_iter(ids.clone())[..] else { panic!("there are more") };
+        for (id, turn) in [(a, 7), (b, 3), (c, 7)] {
+            clients.get_mut(id).unwrap().has_had(turn);
+        }
+        assert_eq!(clients.by_turn(ids), [d, b, a, c]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A look into the spool's folders, not oftener than it pays: what a look costs, the next ten of
-//! that are rest. Waiting deltas and reject files are counted in slices, one a look, with a sign of
+//! that are rest, and a moment in any case, or who asks a thousand times a second has them read so often.
+//! Waiting deltas and reject files are counted in slices, one a look, with a sign of
 //! life and the clients' turn in between: there may be more of them than a monitor may be silent for.
 
 use spool::{Spool, is_delta};
@@ -52,6 +53,8 @@ struct Slice {
 const SLICE: (u64, u64) = (64 << 20, 200);
 /// So long waiting deltas are counted in one look, in milliseconds.
 const WALK: u64 = 20;
+/// So long nothing is looked at again, in milliseconds, unless something was done that shows there.
+const REST: u64 = 50;
 /// So many at once; what a small file costs, too, for it must be opened.
 const CHUNK: usize = 64 * 1024;
 
@@ -76,6 +79,8 @@ struct Walk {
 pub(crate) struct Folders {
     found: Found,
     next_look: u64,
+    /// When the last look has been made up for by rest.
+    paid: u64,
     /// As the last whole walk has found it.
     waiting: Waiting,
     walk: Option<Walk>,
@@ -102,9 +107,15 @@ impl Folders {
             });
             self.found = found;
             let after = now_ms();
-            self.next_look = after + 10 * (after - before);
+            self.paid = after + 10 * (after - before);
+            self.next_look = self.paid.max(after + REST);
         }
         &self.found
+    }
+
+    /// Something was done that shows there.
+    pub(crate) fn look_anew(&mut self) {
+        self.next_look = self.paid;
     }
 
     /// Whether there is something left to count.
@@ -277,6 +288,21 @@ mod tests {
         assert_eq!((found.incoming_files, found.incoming_bytes, found.ignored), (1, 3, 3));
         assert_eq!((found.failed, found.rejected_files, found.rejected_lines), (1, 1, 2));
         assert_eq!(found.error, None);
+    }
+
+    #[test]
+    fn folders_are_not_read_at_every_question_but_after_every_command() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::at(dir.path());
+        spool.prepare().unwrap();
+        let (mut folders, before) = (Folders::default(), now_ms());
+        folders.look(&spool);
+        assert!(folders.next_look >= before + REST);
+        (folders.next_look, folders.paid) = (u64::MAX, 0); // however slow this machine is
+        std::fs::write(dir.path().join("failed/x.jsonl"), "").unwrap();
+        assert_eq!(folders.look(&spool).failed, 0);
+        folders.look_anew();
+        assert_eq!(folders.look(&spool).failed, 1);
     }
 
     #[test]

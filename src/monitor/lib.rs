@@ -8,6 +8,7 @@
 
 mod client;
 mod clients;
+mod diary;
 mod folders;
 mod http;
 mod listing;
@@ -22,7 +23,7 @@ use interprocess::local_socket::traits::{Listener as _, Stream as _};
 use interprocess::os::unix::uds_local_socket::Listener;
 use orders::{Answer, Command, Done, Message, Plea};
 use scoreboard::Board;
-use slog::{Logger, debug, error, warn};
+use slog::{Logger, error, info, warn};
 use spool::Spool;
 use status::{Document, Level};
 use std::cell::OnceCell;
@@ -42,8 +43,12 @@ use http::{Path, Server};
 use sight::Sight;
 use words::Request;
 
-/// So many requests of one client are answered in one turn.
+/// So many requests of one client are answered in one turn; in a crowd, of more clients than that, one.
 const REQUESTS: usize = 8;
+/// An answer is good for so long, in milliseconds, if nothing has moved on.
+const GOOD: u64 = 10;
+/// Answering takes so long in one turn, in milliseconds; then newcomers are let in and poll is asked again.
+const TURN: u64 = 5;
 /// Where nobody can be accepted nobody is, for so long, in milliseconds.
 const DEAF: u64 = 100;
 /// While a delta is active the counts are looked at so often, for the rates, in milliseconds.
@@ -113,6 +118,7 @@ pub fn run(seat: Seat) -> i32 {
         clients: Clients::under(left_to_clients(limit, http.as_ref())),
         http,
         again: BTreeSet::new(),
+        turns: 0,
         deaf_until: 0,
         answers: None,
         waiting: BTreeMap::new(),
@@ -148,9 +154,11 @@ struct Monitor {
     /// Those who are to be heard whatever poll says: with requests left over, or just answered by
     /// the parent.
     again: BTreeSet<u64>,
+    /// How often clients were answered.
+    turns: u64,
     /// No listener is waited for until then.
     deaf_until: u64,
-    /// What was made this turn for whoever asks.
+    /// What was made for whoever asks, this turn or a moment ago.
     answers: Option<Answers>,
     /// Commands that the parent has not answered yet: its number → the client, and what the answer
     /// says that was done.
@@ -161,6 +169,9 @@ struct Monitor {
 
 /// The answers that are the same for everybody, each a line.
 struct Answers {
+    /// When, on the monotonic clock, in milliseconds.
+    made: u64,
+    marks: sight::Marks,
     status: String,
     health: String,
     document: Document,
@@ -189,7 +200,7 @@ impl Monitor {
                     Ready::default()
                 }
             };
-            self.sight.look();
+            self.sight.look(&self.log);
             if leave_by.is_none() && self.hear_parent() {
                 leave_by = Some(now_ms() + GOODBYE);
             }
@@ -304,12 +315,22 @@ impl Monitor {
 
     /// Reads what the clients ask, answers, and lets those go that are done.
     fn converse(&mut self, ready: Vec<u64>) {
-        self.answers = None;
+        let (now, marks) = (now_ms(), self.sight.marks());
+        let is_good = |answers: &Answers| now < answers.made + GOOD && answers.marks == marks;
+        self.answers = self.answers.take().filter(is_good);
         let mut turn = std::mem::take(&mut self.again);
         turn.extend(ready);
-        for id in turn {
+        self.turns += 1;
+        let requests = if turn.len() > REQUESTS { 1 } else { REQUESTS };
+        let by = now_ms() + TURN;
+        for id in self.clients.by_turn(turn) {
+            if now_ms() >= by {
+                self.again.insert(id);
+                continue;
+            }
             let Some(mut client) = self.clients.take(id) else { continue };
-            if self.converse_with(id, &mut client) {
+            client.has_had(self.turns);
+            if self.converse_with(id, &mut client, requests) {
                 self.again.insert(id);
             }
             if !client.is_done() {
@@ -321,9 +342,9 @@ impl Monitor {
     /// Until neither a request nor an answer moves any more, or it is the others' turn; whether it
     /// is that. Writing makes room for the answer to a request that was read long ago, of which
     /// poll knows nothing.
-    fn converse_with(&mut self, id: u64, client: &mut Client) -> bool {
+    fn converse_with(&mut self, id: u64, client: &mut Client, requests: usize) -> bool {
         client.read(now_ms());
-        let mut left = REQUESTS;
+        let mut left = requests;
         loop {
             let before = left;
             while left > 0 {
@@ -341,12 +362,16 @@ impl Monitor {
         }
     }
 
-    /// Made once a turn, however many ask: it is the same for all.
+    /// Made once a turn, however many ask, and not again in a moment in which nothing has moved: it is the
+    /// same for all.
     fn answers(&mut self) -> &mut Answers {
         let sight = &mut self.sight;
         self.answers.get_or_insert_with(|| {
+            let (made, marks) = (now_ms(), sight.marks());
             let document = sight.document();
             Answers {
+                made,
+                marks,
                 status: status::answer::status(&document),
                 health: status::answer::health(&document.health),
                 metrics: OnceCell::new(),
@@ -444,7 +469,7 @@ impl Monitor {
     fn command(&mut self, id: u64, client: &mut Client, command: Command) {
         let number = self.next_command;
         self.next_command += 1;
-        debug!(self.log, "command"; "command" => format!("{command:?}"), "peer" => client.peer());
+        info!(self.log, "command"; "command" => format!("{command:?}"), "peer" => client.peer());
         let name = match command {
             Command::Reload | Command::Stop | Command::Cancel(_) => None,
             Command::Pause | Command::Resume => None,
@@ -481,6 +506,8 @@ impl Monitor {
 
     /// What the client asked meanwhile comes next, and its end may have come: it is heard again.
     fn pass_on(&mut self, answer: Answer) {
+        self.sight.look_anew();
+        self.answers = None;
         let Some((id, name)) = self.waiting.remove(&answer.number) else { return };
         let Some(client) = self.clients.get_mut(id) else { return };
         client.say(&match (&answer.result, name) {

@@ -21,7 +21,7 @@ impl Rates {
     /// Takes a sample at `at` monotonic milliseconds: documents and deletes confirmed so far, and
     /// how far the delta of this claim is.
     pub(crate) fn take(&mut self, at: u64, docs: u64, claim: u64, bytes_done: u64) {
-        if self.samples.back().is_some_and(|last| at < last.at + 500) {
+        if !self.is_due(at) {
             return;
         }
         self.samples.push_back(Sample { at, docs, claim, bytes_done });
@@ -29,6 +29,11 @@ impl Rates {
         while self.samples.get(1).is_some_and(|s| s.at + MINUTE <= at) {
             self.samples.pop_front();
         }
+    }
+
+    /// Whether it is time for another sample.
+    pub(crate) fn is_due(&self, at: u64) -> bool {
+        self.samples.back().is_none_or(|last| at >= last.at + 500)
     }
 
     /// Documents a second over the last `span` milliseconds, or as long as it is known.

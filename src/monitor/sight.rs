@@ -7,6 +7,7 @@ use config::{Config, Limits as Pair};
 use scoreboard::{
     Board, Counts, Durations, Held, PosterCell, Trouble, WorkerCell, WorkerState as Doing,
 };
+use slog::Logger;
 use spool::Spool;
 use status::{
     Active, Document, Health, Incoming, Limits, Memory, Monitor, Parent, Rates as Speeds, Reason,
@@ -17,6 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 use sys::clock::{now_ms, wall_ms};
 
+use crate::diary::Diary;
 use crate::folders::{Folders, Found};
 use crate::rates::Rates;
 use crate::trouble::{Losses, converter_trouble, spool_trouble};
@@ -31,8 +33,14 @@ pub(crate) struct Sight {
     rates: Rates,
     memory: Memory,
     losses: Losses,
+    diary: Diary,
+    /// The claim at work and how many deltas were settled, at the last look: when these change, files have moved.
+    moved: (u64, u64),
     next_verdict: u64,
 }
+
+/// What moves on while something is done: as long as it is the same, an answer a moment old is as good as new.
+pub(crate) type Marks = [u64; Counts::LEN + 9];
 
 /// What stands on the page for one slot, both generations' cells together.
 struct Place {
@@ -57,13 +65,18 @@ impl Sight {
             rates: Rates::default(),
             memory: Memory::default(),
             losses: Losses::default(),
+            diary: Diary::default(),
+            moved: (0, 0),
             next_verdict: 0,
         }
     }
 
     /// How long it may be until the next look, in milliseconds.
     pub(crate) fn next_look(&self) -> u64 {
-        if self.is_busy() || self.folders.is_counting() { crate::LOOK } else { crate::LOOK_IDLE }
+        match self.is_busy() || self.folders.is_counting() || !self.diary.is_empty() {
+            true => crate::LOOK,
+            false => crate::LOOK_IDLE,
+        }
     }
 
     /// Whether a delta is active.
@@ -72,23 +85,58 @@ impl Sight {
     }
 
     /// Takes a sample for the rates, gives a sign of life, and judges now and then, so that a
-    /// reason has its beginning also when nobody asks.
-    pub(crate) fn look(&mut self) {
+    /// reason has its beginning, and is in the log, also when nobody asks.
+    pub(crate) fn look(&mut self, log: &Logger) {
         let now = now_ms();
         self.board.monitor().set_heartbeat(now);
         if now >= self.next_verdict {
-            self.document();
-            let rest = if self.folders.is_counting() { crate::LOOK } else { crate::LOOK_IDLE };
-            self.next_verdict = now + rest;
+            let document = self.document();
+            self.diary.tell(&document.health.reasons, log);
+            // What is over is told soon.
+            let is_soon = self.folders.is_counting() || !self.diary.is_empty();
+            self.next_verdict = now + if is_soon { crate::LOOK } else { crate::LOOK_IDLE };
+        }
+        if !self.rates.is_due(now) {
+            return;
         }
         let totals = self.board.totals();
         let claim = self.board.parent().claim();
         let docs = totals.docs.wrapping_add(totals.deletes);
-        self.rates.take(now_ms(), docs, claim, self.bytes_done(claim));
+        self.rates.take(now_ms(), docs, claim, self.board.bytes_done(claim));
+    }
+
+    /// How far all is.
+    pub(crate) fn marks(&self) -> Marks {
+        let parent = self.board.parent();
+        let mut marks = [0; Counts::LEN + 9];
+        let (counts, rest) = marks.split_at_mut(Counts::LEN);
+        counts.copy_from_slice(&self.board.totals().to_array());
+        rest.copy_from_slice(&[
+            parent.claim(),
+            parent.deltas(),
+            parent.paused(),
+            parent.holding(),
+            parent.draining(),
+            parent.generation(),
+            parent.reloads(),
+            parent.reload_failures(),
+            parent.worker_deaths(),
+        ]);
+        marks
+    }
+
+    /// The parent has carried out a command: whoever asks next sees what came of it.
+    pub(crate) fn look_anew(&mut self) {
+        self.folders.look_anew();
     }
 
     /// Everything, now.
     pub(crate) fn document(&mut self) -> Document {
+        let parent = self.board.parent();
+        let moved = (parent.claim(), parent.deltas());
+        if moved != std::mem::replace(&mut self.moved, moved) {
+            self.folders.look_anew();
+        }
         let found = self.folders.look(&self.spool).clone();
         let (now, wall) = (now_ms(), wall_ms());
         let cell = self.board.parent();
@@ -193,7 +241,7 @@ impl Sight {
         let cell = self.board.parent();
         let claim = Some(cell.claim()).filter(|claim| *claim != 0)?;
         let bytes = cell.active_bytes();
-        let bytes_done = self.bytes_done(claim).min(bytes);
+        let bytes_done = self.board.bytes_done(claim).min(bytes);
         Some(Active {
             name: self.board.active_name().read(),
             bytes,
@@ -201,28 +249,6 @@ impl Sight {
             age_s: age_s(wall, cell.active_seen()),
             eta_s: self.rates.eta_s(now, claim, bytes_done, bytes),
         })
-    }
-
-    /// How far the delta is: the mean of its shares' marks. Of those that are in the workers may have gone
-    /// on to a later delta: they count whole.
-    fn bytes_done(&self, claim: u64) -> u64 {
-        if claim == 0 {
-            return 0;
-        }
-        let (bytes, mut marks) = (self.board.parent().active_bytes(), BTreeMap::new());
-        for tally in self.board.worker_cells().map(|cell| cell.tally()) {
-            // (The last of all shares is whoever finishes it.)
-            if tally.claim == claim && tally.share != u64::MAX {
-                let mark = marks.entry(tally.share).or_insert(0);
-                *mark = tally.offset.max(*mark);
-            }
-        }
-        let (shares, done) =
-            (self.board.parent().shares().max(1), self.board.parent().shares_done());
-        let seen = marks.values().filter(|mark| **mark >= bytes).count() as u64;
-        let gone = u128::from(done.saturating_sub(seen)) * u128::from(bytes);
-        let sum = marks.values().fold(gone, |sum, mark| sum + u128::from(*mark));
-        (sum / u128::from(shares)).min(u64::MAX.into()) as u64
     }
 
     // --- workers --------------------------------------------------------------------------------

@@ -79,12 +79,14 @@ pub(crate) fn settled(
             "superseded" => sums.superseded, "rejects" => sums.rejected, "ms" => ms),
         (Settled::Done, _) if sums.rejected > 0 => {
             warn!(log, "delta settled"; "delta" => %delta, "lines" => sums.lines,
-                "docs" => sums.docs, "deletes" => sums.deletes, "rejects" => sums.rejected, "ms" => ms)
+                "docs" => sums.docs, "deletes" => sums.deletes, "rejects" => sums.rejected,
+                "superseded" => sums.superseded, "ms" => ms)
         }
         (Settled::Done, _) => info!(log, "delta settled"; "delta" => %delta, "lines" => sums.lines,
             "docs" => sums.docs, "deletes" => sums.deletes, "rejects" => sums.rejected,
             "superseded" => sums.superseded, "ms" => ms),
         (Settled::Failed, reason) => error!(log, "delta failed"; "delta" => %delta,
-            "reason" => reason.unwrap_or("unknown"), "docs" => sums.docs, "rejects" => sums.rejected),
+            "reason" => reason.unwrap_or("unknown"), "lines" => sums.lines, "docs" => sums.docs,
+            "deletes" => sums.deletes, "rejects" => sums.rejected, "ms" => ms),
     }
 }

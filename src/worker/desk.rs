@@ -12,7 +12,7 @@ use std::time::Duration;
 use exec::Exec;
 use orders::{Message, Order, Report};
 use scoreboard::{Held, WorkerState};
-use slog::{error, info, warn};
+use slog::{Logger, error, info, warn};
 use sys::socket::{Received, Sent, receive_message, send_message};
 use sys::{Interest, Signals, poll};
 
@@ -218,7 +218,7 @@ impl Desk {
                     self.end_with(Report::ShareDone { claim, share, bounded });
                 }
                 Turn::Failed(reason) => {
-                    warn!(self.shop.log, "share failed"; "reason" => &reason);
+                    tell_failed(&self.shop.log, share.order(), &reason);
                     let report = failed(share.order(), &reason);
                     self.end_with(report);
                 }
@@ -282,7 +282,7 @@ impl Desk {
         match Share::open(order.clone(), &self.shop, &self.posts, now) {
             Ok(share) => self.work = Work::Share(Box::new(share)),
             Err(Unopened::Fault(reason)) => {
-                warn!(self.shop.log, "share failed"; "reason" => &reason);
+                tell_failed(&self.shop.log, &order, &reason);
                 self.end_with(failed(&order, &reason));
             }
             Err(Unopened::Machine(error)) => {
@@ -409,6 +409,11 @@ impl Desk {
     pub(crate) fn probe(&mut self) {
         self.posts.probe();
     }
+}
+
+fn tell_failed(log: &Logger, order: &orders::Share, reason: &str) {
+    warn!(log, "share failed"; "delta" => %order.name.to_string_lossy(), "share" => order.share,
+        "reason" => reason);
 }
 
 fn failed(share: &orders::Share, reason: &str) -> Report {

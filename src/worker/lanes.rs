@@ -529,8 +529,7 @@ impl Lanes {
         let Some(lane) = self.lanes.get_mut(lane) else { return };
         let Some(t) = lane.trouble.take() else { return };
         if t.is_told {
-            let away = now.saturating_sub(t.since) as f64 / 1000.0;
-            let away = format!("{away:.1}");
+            let away = (now.saturating_sub(t.since) as f64 / 100.0).round() / 10.0;
             match &lane.shard {
                 Some(shard) => info!(self.log, "{shard} takes updates again"; "away_s" => away),
                 // Where its shards are known, they speak for themselves.
