@@ -1,7 +1,7 @@
 //! `status --watch`: the status page, live, with what it cannot show: how fast it has been going, and how
 //! fast each worker goes. Where there is no terminal it is the page again and again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -24,8 +24,9 @@ const EVERY: Duration = Duration::from_secs(1);
 const MOST: f64 = 1e12;
 /// So many answers are remembered: more than a terminal is wide.
 const REMEMBERED: usize = 512;
-/// How high the history of the rate is drawn.
+/// How high the history of the rate is drawn, and where there are fewer rows than so many.
 const HEIGHT: u16 = 4;
+const LOW: (u16, u16) = (30, 2);
 /// Where the bars of workers begin, and what stands behind them.
 const LABEL: u16 = 10;
 const FIGURE: u16 = 16;
@@ -37,15 +38,21 @@ pub(crate) fn watch(cli: &Cli) -> Result<ExitCode, Trouble> {
     if !std::io::stdout().is_terminal() {
         return print_again_and_again(daemon, &first);
     }
-    // It gives the terminal back on a panic, too.
-    let mut terminal =
-        ratatui::try_init().map_err(|e| Trouble::new(1, format!("the terminal: {e}")))?;
     let mut view = View::new(std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()));
     view.take(first, Instant::now());
-    let ended = show(cli, &mut terminal, &mut view, Some(daemon));
-    ratatui::restore();
-    ended.map_err(|e| Trouble::new(1, format!("the terminal: {e}")))?;
+    with_the_terminal(|terminal| show(cli, terminal, &mut view, Some(daemon)))
+        .map_err(|e| Trouble::new(1, format!("the terminal: {e}")))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the terminal, raw and on a page of its own, and gives it back: on a panic, too, before that is told.
+fn with_the_terminal(
+    show: impl FnOnce(&mut DefaultTerminal) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let mut terminal = ratatui::try_init()?;
+    let ended = show(&mut terminal);
+    ratatui::restore();
+    ended
 }
 
 /// One page a second, parted by an empty line.
@@ -143,8 +150,8 @@ impl View {
             let of = |document: &Document, slot| -> u64 {
                 document.workers.iter().filter(|w| w.slot == slot).map(|w| w.docs).sum()
             };
-            let mut slots: Vec<u32> = document.workers.iter().map(|w| w.slot).collect();
-            slots.dedup();
+            // While generations change a slot may stand there twice.
+            let slots: BTreeSet<u32> = document.workers.iter().map(|w| w.slot).collect();
             self.workers = slots
                 .into_iter()
                 .map(|slot| (slot, rate(of(&document, slot), of(before, slot))))
@@ -159,11 +166,17 @@ impl View {
         if self.no_color { Style::new() } else { Style::new().fg(color) }
     }
 
+    /// Where there is not room for all, what stands at the end of the page goes first: of Solr's leaders
+    /// and the daemon itself one asks last.
     fn draw(&self, frame: &mut Frame<'_>) {
-        let page = self.page();
+        let (page, rows) = (self.page(), frame.area().height);
+        let graph = if rows < LOW.0 { LOW.1 } else { HEIGHT };
+        let bars = (self.workers.len() as u16).min(rows / 3);
+        let rest = (1 + graph) + bars + 1 + 3; // and a blank line between each
+        let text = (page.height() as u16).min(rows.saturating_sub(rest));
         let heights = [
-            Constraint::Length(page.height() as u16),
-            Constraint::Length(1 + HEIGHT),
+            Constraint::Length(text),
+            Constraint::Length(1 + graph),
             Constraint::Min(0),
             Constraint::Length(1),
         ];
@@ -277,6 +290,67 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("q quits\n"), "{text}");
+    }
+
+    #[test]
+    fn a_slot_that_two_generations_have_has_one_bar() {
+        let mut view = View::new(true);
+        let twice = |docs| {
+            let mut document = document(docs);
+            let mut old = document.workers[0].clone();
+            (old.docs, old.generation) = (100, 0);
+            document.workers.push(old);
+            document
+        };
+        let begin = Instant::now();
+        view.take(twice(0), begin);
+        view.take(twice(500), begin + Duration::from_secs(1));
+        assert_eq!(view.workers, [(0, 500), (1, 0), (2, 0), (3, 0)]);
+        assert_eq!(shown(&view, 80, 50).matches("worker 0").count(), 1);
+    }
+
+    #[test]
+    fn an_ordinary_terminal_has_room_from_the_health_to_the_rejects_and_for_each_bar() {
+        let mut view = View::new(true);
+        view.take(document(0), Instant::now());
+        view.take(document(77), Instant::now() + Duration::from_secs(1));
+        let text = shown(&view, 80, 24);
+        for words in [
+            "health ",
+            "doing ",
+            "behind ",
+            "4 of 4 alive",
+            "totals ",
+            "rejected  nothing",
+            "docs/s ",
+        ] {
+            assert!(text.contains(words), "{words:?}: {text}");
+        }
+        let bars = text.lines().filter(|line| line.starts_with("worker ")).count();
+        assert_eq!((bars, text.lines().last()), (4, Some("q quits")), "{text}");
+    }
+
+    /// At a terminal of its own (script(1)): this program once more, which panics there.
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        const HERE: &str = "watch::tests::a_panic_gives_the_terminal_back_before_it_is_told";
+        if std::env::var_os("PANICS_AT_A_TERMINAL").is_some() {
+            let _ = with_the_terminal(|_| panic!("a bug"));
+            unreachable!("it panics");
+        }
+        let exe = std::env::current_exe().unwrap();
+        let line = format!("{} --exact {HERE} --nocapture; stty -a", exe.display());
+        let mut terminal = std::process::Command::new("script");
+        terminal.args(["-qec", &line, "/dev/null"]).stdin(std::process::Stdio::null());
+        let run = terminal.env("TERM", "xterm").env("PANICS_AT_A_TERMINAL", "1").output().unwrap();
+        let text = String::from_utf8_lossy(&run.stdout).into_owned();
+        let place = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words:?}: {text}"));
+        assert!(place("\x1b[?1049h") < place("\x1b[?1049l"), "{text}");
+        assert!(
+            place("\x1b[?1049l") < place("a bug") && place("a bug") < place(" icanon "),
+            "{text}"
+        );
+        assert!(text.contains(" echo "), "{text}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use crate::document::{Document, Health, Level, Reason, Severity, State, Worker, WorkerState};
+use crate::health::code;
 
 const WIDTH: usize = 80;
 const LABEL: usize = 10;
@@ -89,7 +90,10 @@ fn doing(page: &mut Page, document: &Document) {
         }
     });
     let text = match (document.state, delivering) {
-        (State::Running, Some(delta)) => format!("delivering {delta}"),
+        (State::Running, Some(delta)) => match waits_for(document) {
+            Some(whom) => format!("waiting for {whom}, with {delta}"),
+            None => format!("delivering {delta}"),
+        },
         (State::Running, None) => {
             format!("idle, waiting for deltas in {}/incoming", document.spool.dir)
         }
@@ -101,6 +105,20 @@ fn doing(page: &mut Page, document: &Document) {
         (State::Draining, None) => "stopping".to_owned(),
     };
     page.row("doing", &text);
+}
+
+/// What keeps a delta from being delivered, in a word: the health says why.
+fn waits_for(document: &Document) -> Option<&'static str> {
+    let is_why = |code: &str| document.health.reasons.iter().any(|reason| reason.code == code);
+    let causes = [
+        (code::SPOOL, "the spool"),
+        (code::CONVERT, "the converter"),
+        (code::SOLR, "Solr"),
+        (code::WORKERS, "a worker"),
+    ];
+    let nobody_works = document.workers_alive() == 0;
+    let may_be = |code: &str| code != code::WORKERS || nobody_works;
+    causes.into_iter().find(|(code, _)| may_be(code) && is_why(code)).map(|(_, whom)| whom)
 }
 
 fn behind(page: &mut Page, document: &Document) {
@@ -183,7 +201,10 @@ fn rejects(page: &mut Page, document: &Document) {
     let (rejected, failed) = (&document.spool.rejected, document.spool.failed);
     let text = match (rejected.lines, failed) {
         (0, 0) => "nothing".to_owned(),
-        (0, _) => format!("no line, but {} failed", counted(failed, "delta", "deltas")),
+        (0, _) => {
+            let failed = counted(failed, "delta", "deltas");
+            format!("no line, but {failed} failed: `solr-updater history` says why")
+        }
         (lines, _) => {
             let lines = counted(lines, "line", "lines");
             let files = counted(rejected.files, "file", "files");
@@ -192,7 +213,7 @@ fn rejects(page: &mut Page, document: &Document) {
             } else {
                 format!("; {} failed", counted(failed, "delta", "deltas"))
             };
-            format!("{lines} in {files}{failed}")
+            format!("{lines} in {files}{failed}: `solr-updater rejects` lists them")
         }
     };
     page.row("rejected", &text);
@@ -413,6 +434,41 @@ mod tests {
     }
 
     #[test]
+    fn what_a_delta_waits_for_is_said_where_it_is_said_what_is_done() {
+        let doing = |change: &dyn Fn(&mut Document)| {
+            let mut d = unwell();
+            d.health = Health::new(Vec::new(), Thresholds::default());
+            change(&mut d);
+            let page = page(&d);
+            page.lines().find_map(|line| line.strip_prefix("doing     ")).unwrap().to_owned()
+        };
+        let because = |code: &'static str| {
+            move |d: &mut Document| {
+                d.health.reasons = vec![crate::Reason::new(code, Severity::Critical, "so")]
+            }
+        };
+        assert!(doing(&|_| ()).starts_with("delivering offers-"));
+        assert!(doing(&because(code::LAG)).starts_with("delivering offers-"));
+        assert!(
+            doing(&because(code::WORKERS)).starts_with("delivering offers-"),
+            "two of four work"
+        );
+        assert!(doing(&because(code::SOLR)).starts_with("waiting for Solr, with offers-"));
+        assert!(doing(&because(code::SPOOL)).starts_with("waiting for the spool, with offers-"));
+        assert!(doing(&because(code::CONVERT)).starts_with("waiting for the converter, with "));
+        let dead = |d: &mut Document| {
+            because(code::WORKERS)(d);
+            d.workers.iter_mut().for_each(|worker| worker.state = WorkerState::Dead);
+        };
+        assert!(doing(&dead).starts_with("waiting for a worker, with offers-"));
+        let paused = |d: &mut Document| {
+            because(code::SOLR)(d);
+            d.state = State::Paused;
+        };
+        assert!(doing(&paused).starts_with("paused, with offers-"));
+    }
+
+    #[test]
     fn no_line_is_wider_than_a_terminal_whatever_the_numbers() {
         let mut d = unwell();
         d.solr.last_error = Some("x".repeat(500));
@@ -437,7 +493,7 @@ mod tests {
         d.spool.active.as_mut().unwrap().name = "\x1b[2Jall is well\r\n\u{202e}.jsonl".into();
         let page = page(&d);
         assert!(page.chars().all(|c| c == '\n' || !c.is_control()), "{page}");
-        assert!(page.contains("delivering ?[2Jall is well???.jsonl, 43 %"), "{page}");
+        assert!(page.contains("waiting for Solr, with ?[2Jall is well???.jsonl, 43 %"), "{page}");
     }
 
     #[test]

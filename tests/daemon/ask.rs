@@ -209,6 +209,7 @@ fn the_live_view_shows_the_status_until_q_and_gives_the_terminal_back() {
     {
         assert!(run.stdout.contains(words), "{words:?}: {run:?}");
     }
+    assert!(!run.stdout.contains("\x1b[38;"), "NO_COLOR: {run:?}");
     // Without a terminal it is pages, until nobody reads.
     let mut watch = site.command(&["status", "--watch"]);
     let mut child = watch.stdout(Stdio::piped()).spawn().unwrap();
@@ -221,4 +222,46 @@ fn the_live_view_shows_the_status_until_q_and_gives_the_terminal_back() {
     let run = site.run(&["status", "--watch"]).code(1).says("no daemon runs there");
     assert_eq!(run.stdout, "");
     site.run(&["status", "--watch", "--json"]).code(2);
+}
+
+#[test]
+fn the_live_view_follows_the_terminals_size_and_goes_on_while_the_daemon_is_away() {
+    let solr = FakeSolr::up();
+    let site = Site::new(solr.url());
+    let daemon = Daemon::start(&site);
+    // (By its socket: who has the configuration on his command line is taken for the daemon's.)
+    let line = format!(
+        "tty; stty rows 40 columns 100; {DAEMON} -s {} status --watch",
+        site.status_socket().display()
+    );
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
+    let out = std::fs::File::create(site.path("screen")).unwrap();
+    let mut child = terminal.stdin(Stdio::piped()).stdout(out).spawn().unwrap();
+    let screen =
+        || String::from_utf8_lossy(&std::fs::read(site.path("screen")).unwrap()).into_owned();
+    wait_for("it is shown", || screen().contains("q quits"));
+    assert!(screen().contains("\x1b[38;"), "it has colours");
+    let tty = screen().lines().next().unwrap().trim().to_owned();
+    let resize = |rows: &str| {
+        let size = ["-F", &tty, "rows", rows, "columns", "60"];
+        assert!(Command::new("stty").args(size).status().unwrap().success());
+    };
+    resize("20");
+    wait_for("it is drawn anew, to the last row", || screen().contains("\x1b[20;1H"));
+
+    // Another daemon takes its place, and the view finds it.
+    daemon.kill();
+    wait_for("it is told", || screen().contains("ANSWER:"));
+    let before = screen().len();
+    let daemon = Daemon::start(&site);
+    let mut rows = ["20", "21"].into_iter().cycle();
+    wait_for("it is shown again", || {
+        resize(rows.next().unwrap()); // what is on the screen already is not drawn again but then
+        screen()[before..].contains("all is well")
+    });
+    child.stdin.take().unwrap().write_all(b"q").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(screen().contains("\x1b[?1049l"));
+    daemon.stop();
 }
