@@ -18,7 +18,7 @@ TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 .NOTPARALLEL:
 .PHONY: all demo demo-deadlock test check bench bench-null bench-pipeline lint guards solr-tests \
   failover faults faults-short faults-parent faults-forks fuzz fuzz-short coverage screenshots \
-  install clean help bench-plugin monitoring-tests
+  install clean help bench-plugin monitoring-tests bench-status
 
 all: ## build both programs: target/release/solr-updater and check_updater (the default)
 	@tests/setup build
@@ -93,6 +93,11 @@ faults-parent: ## the parent killed 200 times in the middle of one delta (ten mi
 	PATH="$$(tests/setup path)" KILLS="$(KILLS)" LINES="$(LINES)" SEED="$(SEED)" \
 	  tests/with-solrcloud target/faults-solrcloud \
 	  cargo test --workspace --locked --test faults a_delta_arrives -- --ignored --nocapture
+
+# SOLR=1: on a real SolrCloud. QUICK=1: two pairs.
+bench-status: all ## the status asked 1,000 times a second beside a delivery: p99, and what it costs (six minutes)
+	@tests/setup $(if $(SOLR),solr)
+	@$(BUILT)/bench --only $(if $(SOLR),status-solr,status) $(if $(QUICK),--quick)
 
 bench-pipeline: ## from a delta's bytes to batches, without Solr: two workers, a minute
 	@tests/setup build

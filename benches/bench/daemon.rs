@@ -32,6 +32,11 @@ impl Daemon {
         cluster: &Cluster<'_>,
         collection: &str,
     ) -> Result<Daemon> {
+        Daemon::at(workshop, &cluster.urls, collection)
+    }
+
+    /// The same with the Solr at these URLs.
+    pub(crate) fn at(workshop: &Workshop, urls: &[String], collection: &str) -> Result<Daemon> {
         let dir = workshop.dir.join("daemon");
         let spool = dir.join("spool");
         if dir.exists() {
@@ -49,7 +54,7 @@ impl Daemon {
                 "[spool]\ndir = {:?}\n\n[solr]\nurls = {:?}\ncollection = {collection:?}\n\n\
                  [monitor]\nstatus = {{ socket = {:?} }}\ncontrol = {{ socket = {:?}, mode = \"0600\" }}\n",
                 spool,
-                cluster.urls,
+                urls,
                 sockets.join("status"),
                 sockets.join("control"),
             ),
@@ -77,13 +82,22 @@ impl Daemon {
 
     /// A connection to its status socket.
     pub(crate) fn asker(&self) -> Result<Asker> {
-        let stream = UnixStream::connect(self.sockets.join("status"))?;
+        let stream = UnixStream::connect(self.status_socket())?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         Ok(Asker { stream: BufReader::new(stream), line: String::new() })
     }
 
+    pub(crate) fn status_socket(&self) -> PathBuf {
+        self.sockets.join("status")
+    }
+
     pub(crate) fn spool(&self) -> &Path {
         &self.spool
+    }
+
+    /// A delivery may take so long.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Feeds one delta through a daemon that waits for it: from the rename until it is in `done/`.

@@ -19,6 +19,7 @@ mod process;
 mod report;
 mod results;
 mod scaling;
+mod status;
 mod workshop;
 
 use std::error::Error;
@@ -67,6 +68,8 @@ fn run(options: &Options) -> Result<()> {
             Part::Shards => scaling::shards(&workshop)?,
             Part::Latency => latency::run(&workshop)?,
             Part::Files => files::run(&workshop)?,
+            Part::Status => status::beside_null(&workshop)?,
+            Part::StatusSolr => status::beside_solr(&workshop)?,
             Part::Report => continue,
         };
         results.set(part.name(), found);

@@ -84,14 +84,14 @@ fn once(workshop: &Workshop, data: &Data, workers: usize) -> Result<Figures> {
 }
 
 /// The server that takes no time; it ends with this.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     url: String,
     _until: Option<ChildStdin>,
 }
 
 impl Server {
-    fn start(workshop: &Workshop) -> Result<Server> {
+    pub(crate) fn start(workshop: &Workshop) -> Result<Server> {
         let mut child = Command::new(workshop.program("null-solr")?)
             .args(["--shards", "2"])
             .stdin(Stdio::piped())
@@ -102,6 +102,10 @@ impl Server {
         let mut url = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut url)?;
         Ok(Server { child, url: url.trim().to_owned(), _until: until })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.url.clone()
     }
 
     fn taken(&self) -> Result<u64> {

@@ -11,7 +11,8 @@ usage: bench [--quick] [--rounds N] [--only PART]... [--arena NODES-FILE[,NODES-
   --quick       one round, little data, no tuning; README is left alone
   --rounds N    how often each contender runs (3)
   --only PART   null, peers, workers, shards, latency, files: what was measured before of the
-                others stays; or report: README's table and the plot once more, from that
+                others stays; or status, status-solr, which are not measured unless named;
+                or report: README's table and the plot once more, from what was measured
   --arena       of part peers, these alone, such as 2-offers: what was measured before of the others stays
   --contenders  of part peers, those whose name has one of these in it
   --cluster DIR where the SolrCloud lives (target/bench/solrcloud)";
@@ -42,6 +43,10 @@ pub(crate) enum Part {
     Latency,
     /// Many deltas of one line.
     Files,
+    /// Questions beside a delivery, without Solr.
+    Status,
+    /// The same on a real SolrCloud.
+    StatusSolr,
     /// README's table and the plot.
     Report,
 }
@@ -49,6 +54,8 @@ pub(crate) enum Part {
 impl Part {
     const MEASURED: [Part; 6] =
         [Part::Null, Part::Peers, Part::Workers, Part::Shards, Part::Latency, Part::Files];
+    /// What is measured only when it is named.
+    const NAMED: [Part; 2] = [Part::Status, Part::StatusSolr];
     /// Those without which README says nothing.
     pub(crate) const NEEDED: [Part; 4] = [Part::Null, Part::Peers, Part::Latency, Part::Files];
 
@@ -60,6 +67,8 @@ impl Part {
             Part::Shards => "shards",
             Part::Latency => "latency",
             Part::Files => "files",
+            Part::Status => "status",
+            Part::StatusSolr => "status-solr",
             Part::Report => "report",
         }
     }
@@ -72,12 +81,16 @@ impl Part {
             Part::Shards => "more shards",
             Part::Latency => "one line, from the rename to Solr's receipt",
             Part::Files => "deltas of one line",
+            Part::Status => {
+                "the status asked a thousand times a second, beside a delivery without Solr"
+            }
+            Part::StatusSolr => "the status asked a thousand times a second, beside a delivery",
             Part::Report => "the report",
         }
     }
 
     pub(crate) fn needs_solr(self) -> bool {
-        !matches!(self, Part::Null | Part::Report)
+        !matches!(self, Part::Null | Part::Status | Part::Report)
     }
 }
 
@@ -101,7 +114,8 @@ impl Options {
                 "--rounds" => options.rounds = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
                 "--only" => {
                     for name in arguments.next()?.split(',') {
-                        let mut parts = Part::MEASURED.into_iter().chain([Part::Report]);
+                        let mut parts =
+                            Part::MEASURED.into_iter().chain(Part::NAMED).chain([Part::Report]);
                         options.only.push(parts.find(|part| part.name() == name)?);
                     }
                 }
@@ -121,7 +135,9 @@ impl Options {
 
     /// The parts to be run, in their order.
     pub(crate) fn parts(&self) -> impl Iterator<Item = Part> {
-        Part::MEASURED.into_iter().filter(|part| self.only.is_empty() || self.only.contains(part))
+        let asked = |part: &Part| self.only.contains(part);
+        let all = Part::MEASURED.into_iter().filter(move |p| self.only.is_empty() || asked(p));
+        all.chain(Part::NAMED.into_iter().filter(move |p| self.only.contains(p)))
     }
 
     /// Whether what a run with these measures may stand in README.
@@ -151,5 +167,8 @@ mod tests {
         let two = parse("--only null --only peers --quick").unwrap();
         assert_eq!(two.parts().collect::<Vec<_>>(), [Part::Null, Part::Peers]);
         assert_eq!(two.rounds, 1);
+        assert!(!parse("").unwrap().parts().any(|part| part == Part::Status), "unless named");
+        let named = parse("--only status-solr").unwrap();
+        assert_eq!(named.parts().collect::<Vec<_>>(), [Part::StatusSolr]);
     }
 }
