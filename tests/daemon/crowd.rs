@@ -118,6 +118,13 @@ fn a_thousand_who_ask_and_never_read_cost_little_memory() {
             beset.others_are_answered();
         }
     }
+    let used =
+        || std::fs::read_to_string(format!("/proc/{}/schedstat", beset.monitor.pid)).unwrap();
+    wait_for("it has made all the answers that it will make", || {
+        let before = used();
+        std::thread::sleep(Duration::from_millis(500));
+        used() == before
+    });
     beset.little_was_spent();
     daemon.stop();
 }
