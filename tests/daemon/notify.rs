@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Daemon, Delta, FakeSolr, Manager, Mode, Process, Site};
+use crate::common::{Daemon, Delta, FakeSolr, Manager, Mode, Process, Site, wait_for};
 
 /// The daemon, told that somebody listens there, and what else there is in these words of a shell.
 fn watched(site: &Site, address: &str, more: &str) -> Daemon {
@@ -160,8 +160,9 @@ fn no_child_can_speak_to_the_manager_or_sees_what_is_said_to_the_parent() {
     let (site, manager, daemon) = with_manager(&solr, "", words);
     assert!(can_notify(daemon.parent), "or this test sees nothing");
     for round in 0..2 {
+        // Those of the generation before are on their way out.
+        wait_for("one generation is left", || daemon.parent.children().len() == 3);
         let children = daemon.parent.children();
-        assert!(children.len() >= 3);
         for child in children {
             let environment = environment(child);
             assert!(environment.contains("TMPDIR="), "or this test sees nothing");
