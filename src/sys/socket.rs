@@ -9,7 +9,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, umask};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// The longest message that a pair carries, in bytes.
@@ -93,7 +93,10 @@ pub fn listen(path: &Path, mode: u32, group: Option<u32>) -> io::Result<OwnedFd>
     umask(before);
     bound?;
     let open = || -> io::Result<()> {
-        if let Some(group) = group {
+        // A group that it has already is not set again: a sandbox may forbid chown(2) altogether.
+        if let Some(group) = group
+            && std::fs::symlink_metadata(path)?.gid() != group
+        {
             nix::unistd::chown(path, None, Some(nix::unistd::Gid::from_raw(group)))?;
         }
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
