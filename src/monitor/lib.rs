@@ -33,7 +33,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 use sys::clock::now_ms;
-use sys::confine::Reach;
+use sys::confine::{Reach, log_folder};
 use sys::socket::{Received, Sent, receive_message, send_message};
 use sys::{Interest, Newborn, Signal, Signals};
 
@@ -102,7 +102,7 @@ pub fn run(seat: Seat) -> i32 {
     seat.newborn.unblock_signals();
     let limit = sys::limits::raise_open_files();
     let http = seat.http.map(|listener| Server::on(listener, limit));
-    if let Err(e) = sys::confine::confine(&reach(&seat.spool)) {
+    if let Err(e) = sys::confine::confine(&reach(&seat.spool, seat.config.log.file.as_deref())) {
         warn!(seat.log, "not confined"; "error" => %e);
     }
     let mut monitor = Monitor {
@@ -134,12 +134,12 @@ fn left_to_clients(limit: u64, http: Option<&Server>) -> u64 {
     limit - http.map_or(0, |_| http::seats(limit) as u64).min(limit)
 }
 
-/// What it still reaches when it has begun: it reads the spool, and that is all. Its sockets are the
-/// parent's, handed to it; what it asks of /proc is asked without opening anything.
-fn reach(spool: &Spool) -> Reach {
+/// What it still reaches when it has begun: it reads the spool, and writes nothing but its log, which may be rotated.
+/// Its sockets are the parent's, handed to it; what it asks of /proc is asked without opening anything.
+fn reach(spool: &Spool, log: Option<&std::path::Path>) -> Reach {
     // Of the folders any may be a link to another one.
     let read = [spool.dir().to_owned()].into_iter().chain(spool.folders()).collect();
-    Reach { read, write: Vec::new(), connects: false }
+    Reach { read, write: log_folder(log).into_iter().collect(), connects: false }
 }
 
 struct Monitor {

@@ -26,6 +26,14 @@ pub struct Reach {
     pub connects: bool,
 }
 
+/// Where a log file lies, or will: its folder, since a rotated one is opened anew by its name, which is another file.
+pub fn log_folder(file: Option<&Path>) -> Option<PathBuf> {
+    match file?.parent()? {
+        here if here.as_os_str().is_empty() => Path::new(".").canonicalize().ok(),
+        folder => folder.canonicalize().ok(),
+    }
+}
+
 const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 const WRITE: BitFlags<AccessFs> =
     make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | MakeReg | RemoveFile | Truncate});

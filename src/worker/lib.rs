@@ -214,7 +214,9 @@ fn confine(shop: &Shop) -> Home {
     if shop.exec.is_some() || shop.spool.follows_links() {
         return None;
     }
-    if let Err(e) = sys::confine::confine(&reach::reach(&shop.spool)) {
+    if let Err(e) =
+        sys::confine::confine(&reach::reach(&shop.spool, shop.config.log.file.as_deref()))
+    {
         warn!(shop.log, "not confined"; "error" => %e);
         return None;
     }

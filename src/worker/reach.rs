@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use spool::Spool;
-use sys::confine::Reach;
+use sys::confine::{Reach, log_folder};
 
 /// Whole folders: the files in them are replaced while we run, and a rule would hold the old ones.
 /// What is in them for others' eyes only their modes keep from us, as ever.
@@ -33,12 +33,13 @@ const OF_THE_SYSTEM: &[&str] = &[
 const MAY_BE_ELSEWHERE: &[&str] =
     &["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/localtime"];
 
-/// All that it reaches.
-pub(crate) fn reach(spool: &Spool) -> Reach {
+/// All that it reaches: the log file's folder too, if there is one.
+pub(crate) fn reach(spool: &Spool, log: Option<&Path>) -> Reach {
     let elsewhere = MAY_BE_ELSEWHERE.iter().filter_map(|file| folder_of(Path::new(file)));
     let read = OF_THE_SYSTEM.iter().map(PathBuf::from).chain(elsewhere).collect();
     // Of its folders any may be a link to another one.
-    let write = [spool.dir().to_owned()].into_iter().chain(spool.folders()).collect();
+    let write = [spool.dir().to_owned()].into_iter().chain(spool.folders());
+    let write = write.chain(log_folder(log)).collect();
     Reach { read, write, connects: true }
 }
 
@@ -54,7 +55,7 @@ mod tests {
     #[test]
     fn a_worker_writes_in_the_spool_alone_and_reads_what_leads_to_solr() {
         let spool = Spool::at(Path::new("/var/spool/solr-updater"));
-        let reach = reach(&spool);
+        let reach = reach(&spool, None);
         assert!(reach.write.iter().all(|folder| folder.starts_with(spool.dir())), "{reach:?}");
         assert_eq!(reach.write.len(), 6, "the spool and its five folders, which may be links");
         for file in MAY_BE_ELSEWHERE {
@@ -64,5 +65,7 @@ mod tests {
         let outside = ["/", "/var", "/home", "/root", "/proc", "/dev", "/tmp", "/run", "/usr"];
         assert!(!reach.read.iter().any(|read| outside.iter().any(|o| read == Path::new(o))));
         assert!(reach.connects);
+        let log = super::reach(&spool, Some(Path::new("/var/log/x.log"))).write;
+        assert_eq!(log[6..], [Path::new("/var/log").canonicalize().unwrap()]);
     }
 }
