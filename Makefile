@@ -18,7 +18,7 @@ TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 .NOTPARALLEL:
 .PHONY: all demo demo-deadlock test check bench bench-null bench-pipeline lint guards solr-tests \
   failover faults faults-short faults-parent faults-forks fuzz fuzz-short coverage screenshots \
-  install clean help bench-plugin monitoring-tests bench-status
+  install clean help bench-plugin monitoring-tests bench-status deb deb-tests
 
 all: ## build both programs: target/release/solr-updater and check_updater (the default)
 	@tests/setup build
@@ -145,6 +145,16 @@ install: ## copy the programs below DESTDIR and PREFIX (/usr); run make first
 	@test -x $(BUILT)/solr-updater || { echo "nothing is built yet: run make first" >&2; exit 1; }
 	install -D -m 755 $(BUILT)/solr-updater $(DESTDIR)$(PREFIX)/bin/solr-updater
 	install -D -m 755 $(BUILT)/check_updater $(DESTDIR)$(PREFIX)/lib/nagios/plugins/check_updater
+
+deb: ## the Debian package: target/deb/solr-updater_VERSION_ARCH.deb
+	@tests/setup build deb
+	@PATH="$$(tests/setup path)" packaging/make-deb
+
+deb-tests: ## the package in a clean Debian and under a systemd of its own (tests/deb/README.md; root)
+	@tests/setup build deb deb-tests
+	@PATH="$$(tests/setup path)" packaging/make-deb
+	$(CARGO) build --workspace --locked --bin fake-solr
+	@tests/deb/run $$(ls -t $(dir $(BUILT))deb/solr-updater_*.deb | head -n 1) $(dir $(BUILT))debug/fake-solr
 
 clean: ## remove all that was built, and what the demo and the tests left
 	rm -rf target
