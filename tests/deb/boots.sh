@@ -8,4 +8,4 @@ cycles=$(journalctl -b --no-pager | grep -c 'ordering cycle')
 same 'nothing waits for itself' 0 "$cycles"
 until_so 'it says how it is, without a Solr' solr-updater status
 same 'it was not restarted' 0 "$(systemctl show solr-updater --value -p NRestarts)"
-exit $failed
+exit "${failed:-0}"

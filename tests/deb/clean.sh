@@ -58,4 +58,4 @@ files >/tmp/after
 # (Backups of passwd, group and shadow are those programs' own; systemd keeps a state of units it has seen.)
 same 'and nothing else is left' '' \
   "$(diff /tmp/before /tmp/after | grep '^[<>]' | grep -vE '/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|/etc/.pwd.lock' | tr '\n' ' ')"
-exit $failed
+exit "${failed:-0}"

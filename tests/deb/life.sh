@@ -114,4 +114,4 @@ is 'it is removed' dpkg -r solr-updater
 is 'no process is left' sh -c '! pgrep -u solr-updater'
 is 'it is purged' dpkg -P solr-updater
 is 'the spools, empty but for what was delivered, are gone' sh -c "! ls -d $spool $spool-offers"
-exit $failed
+exit "${failed:-0}"
