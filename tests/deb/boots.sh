@@ -1,5 +1,5 @@
 # At a boot: enabled before, the service comes up by itself, after the network, and with a Solr that is not there.
-# shellcheck shell=sh disable=SC1091,SC2034
+# shellcheck shell=sh disable=SC1091,SC2034,SC2317,SC2086
 . /opt/t/lib.sh
 say "boot"
 until_so 'it is active after a boot' systemctl is-active -q solr-updater

@@ -1,5 +1,5 @@
 # In a clean root, by chroot: installed, configured, upgraded, removed, purged; with no systemd running.
-# shellcheck shell=sh disable=SC1091,SC2034
+# shellcheck shell=sh disable=SC1091,SC2034,SC2317,SC2086
 . /opt/t/lib.sh
 export DEBIAN_FRONTEND=noninteractive
 toml=/etc/solr-updater/solr-updater.toml spool=/var/spool/solr-updater

@@ -1,5 +1,5 @@
 # What the scripts in the root and in the machine share: waiting with a deadline, and saying what failed.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 
 failed=0
 say() { echo "-- $*"; }

@@ -1,6 +1,6 @@
 # Under a systemd of its own, as PID 1: the service started, reloaded, killed, stopped, upgraded; under load, of
 # which nothing may be lost. fake-solr is the Solr, and counts.
-# shellcheck shell=sh disable=SC1091,SC2034
+# shellcheck shell=sh disable=SC1091,SC2034,SC2317,SC2086
 . /opt/t/lib.sh
 toml=/etc/solr-updater/solr-updater.toml spool=/var/spool/solr-updater
 unit() { systemctl show solr-updater --value -p "$1"; }
