@@ -1,6 +1,6 @@
 # Under a systemd of its own, as PID 1: the service started, reloaded, killed, stopped, upgraded; under load, of
 # which nothing may be lost. fake-solr is the Solr, and counts.
-# shellcheck shell=sh disable=SC1091,SC2034,SC2317,SC2086
+# shellcheck shell=sh disable=SC1091,SC2034,SC2317,SC2086,SC2016
 . /opt/t/lib.sh
 toml=/etc/solr-updater/solr-updater.toml spool=/var/spool/solr-updater
 unit() { systemctl show solr-updater --value -p "$1"; }
@@ -17,7 +17,7 @@ mkfifo /tmp/ask; sleep infinity >/tmp/ask &
 /opt/t/fake-solr </tmp/ask >/tmp/told & 
 until_so 'the fake Solr is up' grep -q http /tmp/told
 url=$(head -n 1 /tmp/told)
-sed -i "s|^urls = .*|urls = [\"$url\"]|; s|^#count = .*|count = 2|" $toml
+sed -i "s|^urls = .*|urls = [\"$url\"]|; s|^#count = .*|count = 2|; s|^collection = .*|collection = "c"|" $toml
 useradd -r nagios; useradd -r -G solr-updater producer
 printf 'the password' >/etc/solr-updater/credentials/password
 
@@ -39,7 +39,7 @@ under_way() { [ -n "$(find $spool/active -name '*.jsonl' 2>/dev/null)" ]; }
 say "start"
 is 'it starts' systemctl enable --now solr-updater
 same 'it is active when it has said so' active "$(unit ActiveState)"
-has 'it says what it does, for people' deltas "$(unit StatusText)"
+has 'it says what it does, for people' settled "$(unit StatusText)"
 until_so 'nagios finds it well' plugin
 hand_over 1000
 until_so 'a delta of a producer arrives' solr_has $handed
