@@ -17,7 +17,7 @@ mkfifo /tmp/ask; sleep infinity >/tmp/ask &
 /opt/t/fake-solr </tmp/ask >/tmp/told & 
 until_so 'the fake Solr is up' grep -q http /tmp/told
 url=$(head -n 1 /tmp/told)
-sed -i "s|^urls = .*|urls = [\"$url\"]|; s|^#count = .*|count = 2|; s|^collection = .*|collection = "c"|" $toml
+sed -i "s|^urls = .*|urls = [\"$url\"]|; s|^#count = .*|count = 2|; s|^collection = .*|collection = \"c\"|" $toml
 useradd -r nagios; useradd -r -G solr-updater producer
 printf 'the password' >/etc/solr-updater/credentials/password
 
