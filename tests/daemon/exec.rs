@@ -163,7 +163,7 @@ fn a_line_that_it_dies_at_is_rejected_after_a_second_try_and_all_others_are_deli
         all_but(&solr, &site, 5_000, &[1001, 3000], words);
         assert_eq!(status["totals"]["worker_deaths"], 0, "its death is no worker's");
         let log = std::fs::read_to_string(site.log()).unwrap();
-        assert!(log.contains("line: Exception: no 1001"), "{log}");
+        assert!(log.contains("said: Exception: no 1001"), "{log}");
 
         // Mended, they are retried.
         script(&site, "", flush);
