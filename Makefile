@@ -96,7 +96,7 @@ faults-parent: ## the parent killed 200 times in the middle of one delta (ten mi
 
 # SOLR=1: on a real SolrCloud. QUICK=1: two pairs.
 bench-status: all ## the status asked 1,000 times a second beside a delivery: p99, and what it costs (six minutes)
-	@tests/setup $(if $(SOLR),solr)
+	@tests/setup build $(if $(SOLR),solr)
 	@$(BUILT)/bench --only $(if $(SOLR),status-solr,status) $(if $(QUICK),--quick)
 
 bench-pipeline: ## from a delta's bytes to batches, without Solr: two workers, a minute
