@@ -42,6 +42,14 @@ impl<'a> Single<'a> {
         }
     }
 
+    /// The same, of which nothing is owned.
+    fn borrowed(&self) -> Single<'_> {
+        match self {
+            Single::Text(text, raw) => Single::Text(Cow::Borrowed(text), *raw),
+            Single::Bare(raw) => Single::Bare(Cow::Borrowed(raw)),
+        }
+    }
+
     /// Of the configuration, where it was written as JSON.
     fn of_config(value: &Scalar) -> Single<'static> {
         match value {
@@ -114,7 +122,7 @@ impl Steps {
         let value = match &self.map {
             None => value,
             Some(map) => match map.get(value.text()) {
-                Some(to) => to.clone(),
+                Some(to) => to.borrowed(),
                 None => return Ok(Cast::Missing),
             },
         };
@@ -215,6 +223,7 @@ impl Kind {
                 let plain = text.parse::<i64>().ok().filter(|_| scale.is_none());
                 let scaled = || scaled(text, scale)?.whole();
                 match plain.or_else(scaled).filter(|number| range.contains(number)) {
+                    Some(_) if scale.is_none() && is_canonical(text) => out.push_str(text),
                     Some(number) => out.push_str(&number.to_string()),
                     None => return no(name),
                 }
@@ -245,6 +254,12 @@ impl Kind {
         }
         Ok(())
     }
+}
+
+/// Whether a whole number is written as its digits and nothing else. (`+7`, `007`, `-0`, `7.0` are not.)
+fn is_canonical(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    text == "0" || (digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit))
 }
 
 fn scaled(text: &str, scale: Option<&Decimal>) -> Option<Decimal> {

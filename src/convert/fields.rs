@@ -424,7 +424,11 @@ impl Field {
                     json::elements(raw, |element| list.push(element));
                     self.write_list(list, steps, out)
                 }
-                Some(raw) if steps.split.is_some() => self.write_list(vec![raw], steps, out),
+                Some(raw) if steps.split.is_some() => {
+                    let begin = out.len();
+                    self.write_parts(&Single::read(raw)?, steps, begin, out)?;
+                    Ok(end_list(begin, out))
+                }
                 Some(raw) => steps.apply(Single::read(raw)?, out),
             },
             (From::Place(place), Some(steps)) => {
@@ -512,25 +516,41 @@ fn join(
     line: &str,
     found: &[Option<Span>],
 ) -> Result<Option<String>, String> {
-    let mut joined = String::new();
+    let mut joined = String::with_capacity(64);
     for (n, place) in parts.iter().enumerate() {
-        let mut values = Vec::new();
-        place.each(line, found, &mut |raw| match raw.starts_with('[') {
-            true => json::elements(raw, |element| values.push(element)),
-            false => values.push(raw),
-        });
-        values.retain(|raw| *raw != "null");
-        if values.is_empty() {
-            return Ok(None);
+        if n > 0 {
+            joined.push_str(with);
         }
-        for (m, raw) in values.into_iter().enumerate() {
-            if n + m > 0 {
-                joined.push_str(with);
-            }
-            joined.push_str(Single::read(raw)?.text());
+        match place.plain(line, found) {
+            Some(raw) => joined.push_str(Single::read(raw)?.text()),
+            None if !join_all(place, with, line, found, &mut joined)? => return Ok(None),
+            None => {}
         }
     }
     Ok(Some(joined))
+}
+
+/// Joins all values of one part; answers whether there are any.
+fn join_all(
+    place: &Place,
+    with: &str,
+    line: &str,
+    found: &[Option<Span>],
+    joined: &mut String,
+) -> Result<bool, String> {
+    let mut values = Vec::new();
+    place.each(line, found, &mut |raw| match raw.starts_with('[') {
+        true => json::elements(raw, |element| values.push(element)),
+        false => values.push(raw),
+    });
+    values.retain(|raw| *raw != "null");
+    for (n, raw) in values.iter().enumerate() {
+        if n > 0 {
+            joined.push_str(with);
+        }
+        joined.push_str(Single::read(raw)?.text());
+    }
+    Ok(!values.is_empty())
 }
 
 impl Place {
@@ -547,6 +567,14 @@ impl Place {
             raw = json::last(raw, name)?;
         }
         Some(raw).filter(|raw| *raw != "null")
+    }
+
+    /// The value that is the member itself, where that is no list; null is none.
+    fn plain<'l>(&self, line: &'l str, found: &[Option<Span>]) -> Option<&'l str> {
+        if !self.steps.is_empty() {
+            return None;
+        }
+        self.one(line, found).filter(|raw| !raw.starts_with('['))
     }
 
     /// Each value that the way leads to; null is none.

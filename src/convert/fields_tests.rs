@@ -174,6 +174,13 @@ fn a_string_is_edited_parted_joined_and_mapped() {
         ("{ from = 'v', split = ', ' }", r#"["a, b","c"]"#, r#"["a","b","c"]"#),
         ("{ from = 'v', split = ',', trim = true }", r#"" a , b""#, r#"["a","b"]"#),
         ("{ from = 'v', split = ',', type = 'int' }", r#""1,2""#, "[1,2]"),
+        (
+            "{ from = 'v', split = ',', type = 'int' }",
+            r#""+7,007,-0,-12,0,7.0""#,
+            "[7,7,0,-12,0,7]",
+        ),
+        ("{ join = ['v', 'id'], with = '/' }", "[]", "-"),
+        ("{ join = ['v', 'id'], with = '/' }", "[null,1]", r#""1/i""#),
         ("{ join = ['v', 'id'] }", r#""a\"""#, r#""a\"i""#),
         ("{ join = ['v', 'id'], with = '/' }", "19.90", r#""19.90/i""#),
         ("{ join = ['v', 'id'], with = '/' }", "null", "-"),

@@ -93,14 +93,45 @@ impl Decimal {
         format!("{sign}0{digits}e{}", self.exponent)
     }
 
+    /// Its digits and a point, if that is the shortest decimal anyway: of no more than `most` digits
+    /// (`DIGITS` of a float) no two read as the same float. Neither very small nor very large, which are
+    /// written with an exponent.
+    fn short(&self, most: u32) -> Option<String> {
+        let length = self.digits.len();
+        if length > most as usize || !(-4..=8).contains(&self.exponent) {
+            return None;
+        }
+        let sign = if self.is_negative { "-" } else { "" };
+        let fraction = usize::try_from(-self.exponent).unwrap_or(0);
+        let zeros = usize::try_from(self.exponent).unwrap_or(0);
+        let digits = std::str::from_utf8(&self.digits).expect("they are digits");
+        let (whole, part) = digits.split_at(length.saturating_sub(fraction));
+        let mut text = String::with_capacity(length + 16);
+        text.push_str(sign);
+        text.push_str(if whole.is_empty() { "0" } else { whole });
+        text.extend(std::iter::repeat_n('0', zeros));
+        if fraction > 0 {
+            text.push('.');
+            text.extend(std::iter::repeat_n('0', fraction.saturating_sub(length)));
+            text.push_str(part);
+        }
+        Some(text)
+    }
+
     /// The shortest decimal that a double reads as this number; `None`: a double cannot be so large.
     pub(crate) fn double(&self) -> Option<String> {
+        if let Some(text) = self.short(f64::DIGITS) {
+            return Some(text);
+        }
         let nearest: f64 = self.scientific().parse().ok()?;
         nearest.is_finite().then(|| shortest(format!("{nearest:?}")))
     }
 
     /// The same for a float of 32 bits.
     pub(crate) fn float(&self) -> Option<String> {
+        if let Some(text) = self.short(f32::DIGITS) {
+            return Some(text);
+        }
         let nearest: f32 = self.scientific().parse().ok()?;
         nearest.is_finite().then(|| shortest(format!("{nearest:?}")))
     }
@@ -178,6 +209,19 @@ mod tests {
         assert_eq!(product("1e41").float(), None);
         assert_eq!(product("1e400").double(), None);
         assert_eq!(product("1e-400").double().unwrap(), "0");
+    }
+
+    #[test]
+    fn a_number_of_few_digits_is_written_as_the_float_is() {
+        for digits in (0..20_000_000).step_by(997).chain([1, 9, 10, 100_000, 999_999]) {
+            for exponent in -9..=17 {
+                let number = read(&format!("-{digits}e{exponent}"));
+                let nearest: f32 = number.scientific().parse().unwrap();
+                let double: f64 = number.scientific().parse().unwrap();
+                assert_eq!(number.float().unwrap(), shortest(format!("{nearest:?}")), "{number:?}");
+                assert_eq!(number.double().unwrap(), shortest(format!("{double:?}")), "{number:?}");
+            }
+        }
     }
 
     #[test]
